@@ -1,8 +1,14 @@
 //! The Aegis domain, pure: no runtime, no database, no clock and no randomness inside.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod address;
 pub mod amount;
+pub mod canonical;
+pub mod code;
+pub mod escrow;
 pub mod hash;
 pub mod ids;
+pub mod multisig;
+pub mod role;
 mod schema;
 pub mod time;

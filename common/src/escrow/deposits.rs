@@ -1,0 +1,233 @@
+//! What has been paid to an escrow, output by output.
+//!
+//! Every on-chain fact can be undone until it is final, so an output is *seen* (in the pool, or in a block that was
+//! undone), *confirmed* (in a block) or *final* (in a block at least the contract's depth below the tip).
+
+use serde::{Deserialize, Serialize};
+
+use super::contract::Contract;
+use crate::amount::Piconero;
+use crate::hash::{Hash32, Key32};
+
+/// Outputs recorded for one escrow; further ones are refused, so that nobody can bloat an escrow by paying to it.
+pub const MAX_OUTPUTS: usize = 64;
+
+/// An output by its place.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+pub struct OutputId {
+    /// The transaction.
+    pub tx: Hash32,
+    /// The output's index in it.
+    pub index: u32,
+}
+
+/// What a payment to one of the escrow's subaddresses is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Slot {
+    /// (0,0): the price, from the buyer.
+    Payment,
+    /// (0,1): the seller's security deposit.
+    SellerDeposit,
+    /// (0,2): the buyer's security deposit.
+    BuyerDeposit,
+}
+
+impl Slot {
+    /// All slots; the position is the minor subaddress index.
+    pub const ALL: [Self; 3] = [Self::Payment, Self::SellerDeposit, Self::BuyerDeposit];
+
+    /// The slot of a minor subaddress index.
+    pub fn of_subaddress(minor: u32) -> Option<Self> {
+        Self::ALL.get(usize::try_from(minor).ok()?).copied()
+    }
+
+    /// What the contract asks for in this slot.
+    pub fn required(self, contract: &Contract) -> Piconero {
+        match self {
+            Self::Payment => contract.amount,
+            Self::SellerDeposit => contract.seller_deposit,
+            Self::BuyerDeposit => contract.buyer_deposit,
+        }
+    }
+}
+
+/// Why an output is reported but not credited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Refusal {
+    /// It has a non-zero unlock time, or is a miner's reward.
+    Locked,
+    /// It is below the contract's dust limit.
+    Dust,
+    /// Its output key appeared before: only one of the two can ever be spent (the "burning bug").
+    DuplicateKey,
+}
+
+/// An output paid to the escrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deposit {
+    /// Which output.
+    pub output: OutputId,
+    /// Its one-time public key.
+    pub key: Key32,
+    /// What it is for.
+    pub slot: Slot,
+    /// How much, in piconero.
+    pub amount: Piconero,
+    /// The block it is in; none while it is in the pool only.
+    pub height: Option<u64>,
+    /// Whether it is at least the contract's depth below the tip.
+    pub is_final: bool,
+    /// Why it is not credited, if it is not.
+    pub refused: Option<Refusal>,
+}
+
+/// A sighting of an output paid to the escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sighting {
+    /// Which output.
+    pub output: OutputId,
+    /// Its one-time public key.
+    pub key: Key32,
+    /// What it is for.
+    pub slot: Slot,
+    /// How much: the opened commitment.
+    pub amount: Piconero,
+    /// Whether it is time-locked or a miner's reward.
+    pub locked: bool,
+    /// The block it is in; none for the pool.
+    pub height: Option<u64>,
+}
+
+/// Sums of what is final, by slot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Received {
+    /// In (0,0).
+    pub payment: Piconero,
+    /// In (0,1).
+    pub seller_deposit: Piconero,
+    /// In (0,2).
+    pub buyer_deposit: Piconero,
+}
+
+/// All outputs of an escrow.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deposits(Vec<Deposit>);
+
+impl Deposits {
+    /// Every output, refused ones too, in order of sighting.
+    pub fn all(&self) -> &[Deposit] {
+        &self.0
+    }
+
+    /// The outputs that count.
+    pub fn credited(&self) -> impl Iterator<Item = &Deposit> {
+        self.0.iter().filter(|deposit| deposit.refused.is_none())
+    }
+
+    /// One output.
+    pub fn get(&self, output: OutputId) -> Option<&Deposit> {
+        self.0.iter().find(|deposit| deposit.output == output)
+    }
+
+    /// Records a sighting. `None` where it changes nothing or the escrow holds too many outputs already.
+    pub fn sight(&self, seen: &Sighting, dust: Piconero) -> Option<(Self, Deposit)> {
+        let mut next = self.clone();
+        if let Some(known) = next.0.iter_mut().find(|deposit| deposit.output == seen.output) {
+            // The pool says nothing new about an output that has been in a block.
+            if seen.height.is_none() || known.height == seen.height {
+                return None;
+            }
+            known.height = seen.height;
+            known.is_final = false;
+            let deposit = known.clone();
+            return Some((next, deposit));
+        }
+        if self.0.len() >= MAX_OUTPUTS {
+            return None;
+        }
+        let refused = if seen.locked {
+            Some(Refusal::Locked)
+        } else if seen.amount < dust {
+            Some(Refusal::Dust)
+        } else if self.0.iter().any(|deposit| deposit.key == seen.key) {
+            Some(Refusal::DuplicateKey)
+        } else {
+            None
+        };
+        let Sighting { output, key, slot, amount, height, locked: _ } = *seen;
+        let deposit = Deposit { output, key, slot, amount, height, is_final: false, refused };
+        next.0.push(deposit.clone());
+        Some((next, deposit))
+    }
+
+    /// Forgets an output that is in neither pool nor chain any more. Only unconfirmed ones can be lost.
+    pub fn lose(&self, output: OutputId) -> Option<(Self, Deposit)> {
+        let place = self.0.iter().position(|d| d.output == output && d.height.is_none())?;
+        let mut next = self.clone();
+        let lost = next.0.remove(place);
+        Some((next, lost))
+    }
+
+    /// Undoes all blocks above a height; gives the outputs that were in them.
+    pub fn roll_back(&self, to: u64) -> (Self, Vec<Deposit>) {
+        let mut next = self.clone();
+        let mut undone = Vec::new();
+        for deposit in next.0.iter_mut().filter(|d| d.height.is_some_and(|height| height > to)) {
+            deposit.height = None;
+            deposit.is_final = false;
+            undone.push(deposit.clone());
+        }
+        (next, undone)
+    }
+
+    /// Marks as final what is deep enough below the tip; gives what became final.
+    pub fn finalize(&self, tip: u64, depth: u32) -> (Self, Vec<Deposit>) {
+        let mut next = self.clone();
+        let mut done = Vec::new();
+        for deposit in next.0.iter_mut().filter(|d| d.refused.is_none() && !d.is_final) {
+            if deposit.height.is_some_and(|height| tip >= final_at(height, depth)) {
+                deposit.is_final = true;
+                done.push(deposit.clone());
+            }
+        }
+        (next, done)
+    }
+
+    /// The height at which the next output becomes final.
+    pub fn next_final(&self, depth: u32) -> Option<u64> {
+        let waiting = self.credited().filter(|deposit| !deposit.is_final);
+        waiting.filter_map(|deposit| deposit.height).map(|height| final_at(height, depth)).min()
+    }
+
+    /// What is final, by slot. The contract's bounds and [`MAX_OUTPUTS`] keep the sums far below 2^64 for honest
+    /// amounts; `None` where they are not.
+    pub fn received(&self) -> Option<Received> {
+        let sum = |slot| {
+            let finals = self.credited().filter(move |deposit| deposit.is_final && deposit.slot == slot);
+            Piconero::sum(finals.map(|deposit| deposit.amount))
+        };
+        Some(Received {
+            payment: sum(Slot::Payment)?,
+            seller_deposit: sum(Slot::SellerDeposit)?,
+            buyer_deposit: sum(Slot::BuyerDeposit)?,
+        })
+    }
+}
+
+impl Received {
+    /// Everything together.
+    pub fn total(&self) -> Option<Piconero> {
+        Piconero::sum([self.payment, self.seller_deposit, self.buyer_deposit])
+    }
+}
+
+/// A transaction in block `height` has `tip - height + 1` confirmations; it is final at `depth` of them.
+pub fn final_at(height: u64, depth: u32) -> u64 {
+    height.saturating_add(u64::from(depth)).saturating_sub(1)
+}

@@ -1,0 +1,336 @@
+//! The state of an escrow. Statuses that depend on the chain are computed from the deposits, never stored: when a
+//! reorganisation takes a deposit back, the status steps back by itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::contract::Contract;
+use super::deposits::{Deposits, Received, Slot};
+use super::outcome::Outcome;
+use super::payout::{self, PayoutError, Share};
+use super::settling::Settling;
+use super::setup::{Setup, Stage};
+use super::statement::Chains;
+use crate::amount::Piconero;
+use crate::canonical::NotCanonical;
+use crate::hash::Hash32;
+use crate::ids::UserId;
+use crate::role::Role;
+use crate::time::{SignedDuration, Timestamp};
+
+/// Where an escrow is in its life, by the names used on the wire.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// Being set up, or waiting for the buyer's payment.
+    PendingFunding,
+    /// The buyer's payment (and deposit) is final; the seller's deposit is not.
+    BuyerFunded,
+    /// Fully funded.
+    Active,
+    /// The seller says it has delivered.
+    SellerConfirmedItem,
+    /// The arbiter is asked; the timer stands still.
+    Disputed,
+    /// The contract has expired; its default is about to be paid.
+    TimelockDefaultTriggered,
+    /// An outcome stands and is being signed and paid.
+    Settling,
+    /// Paid to the seller.
+    CompletedReleased,
+    /// Paid back to the buyer.
+    CompletedRefunded,
+    /// Divided.
+    CompletedSplit,
+    /// Expired without ever receiving money.
+    Expired,
+    /// Deleted by its initiator before any money came.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 12] = [
+        Self::PendingFunding,
+        Self::BuyerFunded,
+        Self::Active,
+        Self::SellerConfirmedItem,
+        Self::Disputed,
+        Self::TimelockDefaultTriggered,
+        Self::Settling,
+        Self::CompletedReleased,
+        Self::CompletedRefunded,
+        Self::CompletedSplit,
+        Self::Expired,
+        Self::Cancelled,
+    ];
+
+    /// The name on the wire.
+    pub fn wire(self) -> &'static str {
+        match self {
+            Self::PendingFunding => "PENDING_FUNDING",
+            Self::BuyerFunded => "BUYER_FUNDED",
+            Self::Active => "ACTIVE",
+            Self::SellerConfirmedItem => "SELLER_CONFIRMED_ITEM",
+            Self::Disputed => "DISPUTED",
+            Self::TimelockDefaultTriggered => "TIMELOCK_DEFAULT_TRIGGERED",
+            Self::Settling => "SETTLING",
+            Self::CompletedReleased => "COMPLETED_RELEASED",
+            Self::CompletedRefunded => "COMPLETED_REFUNDED",
+            Self::CompletedSplit => "COMPLETED_SPLIT",
+            Self::Expired => "EXPIRED",
+            Self::Cancelled => "CANCELLED",
+        }
+    }
+
+    /// The status of a wire name.
+    pub fn from_wire(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.wire() == name)
+    }
+
+    /// Nothing but late payments can follow.
+    pub fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::CompletedReleased
+                | Self::CompletedRefunded
+                | Self::CompletedSplit
+                | Self::Expired
+                | Self::Cancelled
+        )
+    }
+
+    /// The amount is there and no outcome stands yet.
+    pub fn is_funded(self) -> bool {
+        matches!(self, Self::BuyerFunded | Self::Active | Self::SellerConfirmedItem)
+    }
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.wire())
+    }
+}
+
+/// The part of the state that events move; what the chain says is beside it, in the deposits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Phase {
+    /// From creation until an outcome, a dispute or the end.
+    Open {
+        /// The seller has confirmed delivery.
+        seller_confirmed: bool,
+    },
+    /// The arbiter is asked.
+    Disputed {
+        /// By whom.
+        by: Role,
+        /// The `dispute` statement.
+        statement: Hash32,
+        /// When.
+        since: Timestamp,
+    },
+    /// An outcome stands.
+    Settling(Settling),
+    /// Paid.
+    Completed {
+        /// What was paid.
+        settled: Settling,
+        /// By which transaction.
+        txid: Hash32,
+        /// In which block.
+        height: u64,
+    },
+    /// Expired without money.
+    Expired,
+    /// Deleted.
+    Cancelled,
+}
+
+/// How long before expiry people are warned.
+pub const WARNINGS: [SignedDuration; 2] = [SignedDuration::from_hours(24), SignedDuration::from_hours(1)];
+
+/// An escrow: the snapshot that is persisted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Escrow {
+    /// The terms.
+    pub contract: Contract,
+    /// Their hash.
+    pub contract_hash: Hash32,
+    /// Who created it and may delete it before money comes.
+    pub initiator: UserId,
+    /// When.
+    pub created_at: Timestamp,
+    /// The three chains of statements, as hashes.
+    pub chains: Chains,
+    /// Acceptance, rounds, attestations.
+    pub setup: Setup,
+    /// What has been paid in.
+    pub deposits: Deposits,
+    /// The traders' standing offers to settle.
+    pub offers: Vec<(Role, Outcome)>,
+    /// Expiry warnings that are past.
+    pub warned: usize,
+    /// What events have led to.
+    pub phase: Phase,
+}
+
+impl Escrow {
+    /// A new escrow for a contract that has been checked.
+    pub fn create(contract: Contract, initiator: UserId, now: Timestamp) -> Result<Self, NotCanonical> {
+        let contract_hash = contract.hash()?;
+        let left = contract.expires_at.duration_since(now);
+        Ok(Self {
+            warned: WARNINGS.iter().filter(|before| left <= **before).count(),
+            contract,
+            contract_hash,
+            initiator,
+            created_at: now,
+            chains: Chains::default(),
+            setup: Setup::default(),
+            deposits: Deposits::default(),
+            offers: Vec::new(),
+            phase: Phase::Open { seller_confirmed: false },
+        })
+    }
+
+    /// Where it is in its life.
+    pub fn status(&self) -> Status {
+        match &self.phase {
+            Phase::Open { seller_confirmed } => match (self.paid_in(), seller_confirmed) {
+                (PaidIn::Nothing, _) => Status::PendingFunding,
+                (PaidIn::ByBuyer, _) => Status::BuyerFunded,
+                (PaidIn::Fully, false) => Status::Active,
+                (PaidIn::Fully, true) => Status::SellerConfirmedItem,
+            },
+            Phase::Disputed { .. } => Status::Disputed,
+            Phase::Settling(settling) => {
+                let triggered =
+                    settling.authority == super::outcome::Authority::Expiry && settling.untouched();
+                if triggered { Status::TimelockDefaultTriggered } else { Status::Settling }
+            }
+            Phase::Completed { settled, .. } => match settled.outcome {
+                Outcome::Release => Status::CompletedReleased,
+                Outcome::Refund => Status::CompletedRefunded,
+                Outcome::Split { .. } => Status::CompletedSplit,
+            },
+            Phase::Expired => Status::Expired,
+            Phase::Cancelled => Status::Cancelled,
+        }
+    }
+
+    /// How far the final deposits cover what the contract asks for.
+    pub fn paid_in(&self) -> PaidIn {
+        let Some(received) = self.deposits.received() else { return PaidIn::Nothing };
+        let contract = &self.contract;
+        if received.payment < contract.amount || received.buyer_deposit < contract.buyer_deposit {
+            PaidIn::Nothing
+        } else if received.seller_deposit < contract.seller_deposit {
+            PaidIn::ByBuyer
+        } else {
+            PaidIn::Fully
+        }
+    }
+
+    /// What is still missing in a slot, counting what is not final yet.
+    pub fn missing(&self, slot: Slot) -> Piconero {
+        let credited = self.deposits.credited().filter(|deposit| deposit.slot == slot);
+        let have = Piconero::sum(credited.map(|deposit| deposit.amount)).unwrap_or(Piconero::ZERO);
+        slot.required(&self.contract).shortfall(have)
+    }
+
+    /// The settlement under way, if any.
+    pub fn settling(&self) -> Option<&Settling> {
+        match &self.phase {
+            Phase::Settling(settling) => Some(settling),
+            _ => None,
+        }
+    }
+
+    /// Whether a payout may be signed now: an outcome stands and every deposit it rests on is final.
+    pub fn payable(&self) -> bool {
+        match &self.phase {
+            Phase::Settling(settling) if settling.partial => {
+                let total = self.deposits.received().and_then(|received| received.total());
+                total > Some(Piconero::ZERO) && self.deposits.credited().all(|deposit| deposit.is_final)
+            }
+            Phase::Settling(_) => self.paid_in() != PaidIn::Nothing,
+            _ => false,
+        }
+    }
+
+    /// What each payee is due before costs, by the outcome that stands.
+    pub fn shares(&self) -> Option<Result<Vec<Share>, PayoutError>> {
+        let settling = match &self.phase {
+            Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => settling,
+            _ => return None,
+        };
+        let received = self.deposits.received().unwrap_or(Received::default());
+        Some(payout::shares(&self.contract, &received, settling.outcome, settling.authority))
+    }
+
+    /// When something is due by the clock.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Open { .. } => {
+                let expiry = self.contract.expires_at;
+                let warning = WARNINGS
+                    .get(self.warned)
+                    .map(|before| expiry.saturating_sub(*before).unwrap_or(Timestamp::MIN));
+                Some(warning.map_or(expiry, |warning| warning.min(expiry)))
+            }
+            Phase::Settling(settling) => settling.rotates_at(&self.contract),
+            Phase::Disputed { .. } | Phase::Completed { .. } | Phase::Expired | Phase::Cancelled => None,
+        }
+    }
+
+    /// The height at which something becomes final.
+    pub fn wake_height(&self) -> Option<u64> {
+        let depth = self.contract.finality_depth;
+        let payout = self.settling().and_then(|settling| settling.final_height(depth));
+        [self.deposits.next_final(depth), payout].into_iter().flatten().min()
+    }
+
+    /// Transactions that were seen or approved and are in no block: each may confirm or vanish.
+    pub fn unmined(&self) -> Vec<Hash32> {
+        let deposits = self.deposits.credited().filter(|deposit| deposit.height.is_none());
+        let mut txs: Vec<_> = deposits.map(|deposit| deposit.output.tx).collect();
+        if let Some(settling) = self.settling()
+            && settling.seen.is_none_or(|seen| seen.height.is_none())
+        {
+            txs.extend(settling.approvals.iter().map(|approval| approval.txid));
+        }
+        txs.sort_unstable();
+        txs.dedup();
+        txs
+    }
+
+    /// The highest block that holds something of this escrow: a reorganisation below it concerns the escrow.
+    pub fn highest_block(&self) -> Option<u64> {
+        let deposits = self.deposits.all().iter().filter_map(|deposit| deposit.height).max();
+        let payout = match &self.phase {
+            Phase::Settling(settling) => settling.seen.and_then(|seen| seen.height),
+            Phase::Completed { height, .. } => Some(*height),
+            _ => None,
+        };
+        deposits.max(payout)
+    }
+
+    /// Whether the setup is complete and the chain is to be watched.
+    pub fn is_ready(&self) -> bool {
+        self.setup.stage() == Stage::Ready
+    }
+}
+
+/// How far an escrow is paid in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PaidIn {
+    /// The buyer's part is not complete and final.
+    Nothing,
+    /// The buyer's part is; the seller's deposit is not.
+    ByBuyer,
+    /// All of it.
+    Fully,
+}
