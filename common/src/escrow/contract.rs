@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, AddressError, AddressKind, Network};
-use crate::amount::{BPS_WHOLE, Piconero};
+use crate::amount::Piconero;
 use crate::canonical;
 use crate::code::Code;
 use crate::hash::{Hash32, Key32};
@@ -199,7 +199,6 @@ impl Contract {
         require(self.arbiter_fee_bps <= bounds::FEE_BPS, "arbiterFeeBps", "must be at most 2500")?;
         let platform = self.platform_fee.as_ref().map_or(0, |fee| fee.bps);
         require(platform <= bounds::FEE_BPS, "platformFee", "must be at most 2500 basis points")?;
-        debug_assert!(bounds::FEE_BPS < BPS_WHOLE);
         let depth = (bounds::MIN_FINALITY..=bounds::MAX_FINALITY).contains(&self.finality_depth);
         require(depth, "finalityDepth", "must lie between 10 and 100 blocks")?;
         let cosign = bounds::COSIGN_SECONDS.contains(&self.cosign_seconds);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
-use super::deposits::{Deposits, Received, Slot};
+use super::deposits::{Deposits, Slot};
 use super::outcome::Outcome;
 use super::payout::{self, PayoutError, Share};
 use super::settling::Settling;
@@ -267,7 +267,7 @@ impl Escrow {
             Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => settling,
             _ => return None,
         };
-        let received = self.deposits.received().unwrap_or(Received::default());
+        let received = self.deposits.received().unwrap_or_default();
         Some(payout::shares(&self.contract, &received, settling.outcome, settling.authority))
     }
 
