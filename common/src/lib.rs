@@ -12,3 +12,4 @@ pub mod multisig;
 pub mod role;
 mod schema;
 pub mod time;
+pub mod wire;
