@@ -229,7 +229,7 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
 }
 
 #[tokio::test]
-async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_process() {
+async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_process() {
     let dir = tempfile::tempdir().unwrap();
     let node = Monerod::start().await;
     let (bank, home) = faucet(&node, &dir.path().join("faucet")).await;
@@ -248,11 +248,13 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_process() {
     assert!(matches!(refused, WalletError::StaleData) && refused.needs_fresh_export());
     drop(session);
 
-    // The cosigner's process dies; the next session finds it restarted.
-    let marks = dir.path().join("buyer/rpc/wallet-rpc.pid");
-    let pid = std::fs::read_to_string(marks).unwrap();
-    assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    // The cosigner's process dies and the proposer's gets stuck; the next sessions find them restarted.
+    for (who, signal) in [("buyer", "-KILL"), ("arbiter", "-STOP")] {
+        let pid = std::fs::read_to_string(dir.path().join(who).join("rpc/wallet-rpc.pid")).unwrap();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+    let stuck = proposer.session(&name).await.unwrap().status().await;
+    assert!(matches!(stuck, Err(WalletError::Timeout { .. })), "{stuck:?}");
     assert!(cosigner.session(&name).await.unwrap().nonces_used());
 
     exchange_exports(proposer, cosigner, &name).await;

@@ -150,6 +150,8 @@ impl WalletError {
             -13 => Self::NoWalletOpen,
             -3 => Self::DaemonBusy,
             -38 => Self::NoDaemon,
+            // What `transfer` says when the node is gone.
+            -4 if has("Failed to get height") => Self::NoDaemon,
             _ if has("no connection to daemon") || has("Failed to connect to daemon") => Self::NoDaemon,
             -4 => Self::Refused(text()),
             -1 if method == "open_wallet" => Self::CannotOpen,
@@ -170,5 +172,54 @@ impl WalletError {
     /// Whether fresh exports by all signers heal it.
     pub fn needs_fresh_export(&self) -> bool {
         matches!(self, Self::StaleData | Self::NoncesUsed | Self::ImportNeeded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of wallet-RPC 0.18.0.0.
+    #[test]
+    fn codes_with_several_causes_are_told_apart_by_their_texts() {
+        let of = |method, code, text: &str| WalletError::classify(method, code, text);
+        let exchange = "exchange_multisig_keys";
+        let prefix = "Error calling exchange_multisig_info: ";
+        let round = format!("{prefix}Messages don't have the expected kex round number.");
+        assert!(matches!(of(exchange, -1, &round), WalletError::WrongRound));
+        for text in [
+            "Multisig kex msg signature invalid.",
+            "A pubkey recommended by multisig kex messages had an unexpected number of recommendations.",
+            "basic_string::substr: __pos (which is 13) > this->size() (which is 2)",
+        ] {
+            let error = of(exchange, -1, &format!("{prefix}{text}"));
+            assert!(matches!(error, WalletError::DamagedMessage(_)), "{text}");
+        }
+        let sign = |text| of("sign_multisig", -35, text);
+        let stale = "Failed to sign multisig tx: This signature was made with stale data: export fresh multisig \
+                     data, which other participants must then use";
+        assert!(matches!(sign(stale), WalletError::StaleData));
+        let signed = "Failed to sign multisig tx: Transaction already signed by this private key";
+        assert!(matches!(sign(signed), WalletError::AlreadySigned));
+        let more = "Needs multisig export info from more participants";
+        assert!(matches!(of("import_multisig_info", -33, more), WalletError::ImportNeeded));
+        let fewer = "Not enough signers signed this transaction.";
+        assert!(matches!(of("submit_multisig", -33, fewer), WalletError::NotEnoughSigners));
+        let import = "Error calling import_multisig: Failed to authenticate ciphertext";
+        assert!(matches!(of("import_multisig_info", -1, import), WalletError::DamagedMessage(_)));
+        assert!(matches!(of("open_wallet", -1, "Failed to open wallet"), WalletError::CannotOpen));
+        assert!(matches!(of("refresh", -38, "no connection to daemon"), WalletError::NoDaemon));
+        assert!(matches!(of("transfer", -4, "Failed to get height"), WalletError::NoDaemon));
+        assert!(matches!(of("x", -32601, "Method not found"), WalletError::Rpc { code: -32601, .. }));
+    }
+
+    #[test]
+    fn a_hostile_text_is_cut_and_loses_its_control_characters() {
+        let WalletError::DamagedMessage(text) =
+            WalletError::classify("make_multisig", -1, &"\u{1b}[2Jx\n".repeat(1000))
+        else {
+            panic!("another class");
+        };
+        assert!(text.chars().count() <= 200 && !text.chars().any(char::is_control));
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! An export makes signing nonces; a build or a signature uses them. Two different transactions signed with the same
 //! nonces help to compute this participant's key share. The wallet forgets nonces when it signs, but not when it
-//! builds, and up to Monero 0.18.4 it writes the forgetting to disk only at its next `store` (fixed by
-//! monero-project/monero pull request 10753): a crash or a second build would use them again. So this program keeps
-//! its own durable mark, set before the call and cleared only when a fresh export is on disk.
+//! builds (a second build from the same import succeeds), and before monero-project/monero pull request 10754 it wrote
+//! the forgetting to disk only at its next `store`: a crash or a second build would use them again. So this program
+//! keeps its own durable mark, set before the call and cleared only when a fresh export is on disk.
 
 use std::path::{Path, PathBuf};
 

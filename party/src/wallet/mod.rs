@@ -6,6 +6,7 @@
 //!     WalletProcess  a private monero-wallet-rpc of our own, or one that was given
 //! ```
 
+mod backup;
 mod calls;
 mod error;
 mod fee;

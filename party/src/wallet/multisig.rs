@@ -7,9 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use aegis_common::address::Address;
-use aegis_common::hash::{Hash32, Key32};
+use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
-use curve25519_dalek::{EdwardsPoint, Scalar};
 use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
@@ -62,10 +61,10 @@ pub struct RoundOutput {
     pub address: Option<Address>,
 }
 
-struct State {
+pub(super) struct State {
     process: Option<WalletProcess>,
-    rpc: Arc<WalletRpc>,
-    open: Option<WalletName>,
+    pub(super) rpc: Arc<WalletRpc>,
+    pub(super) open: Option<WalletName>,
     /// A call went unanswered: the process may be stuck, and what it holds is unknown.
     sick: bool,
 }
@@ -73,8 +72,8 @@ struct State {
 /// All of a participant's escrow wallets. One [`Session`] at a time; others wait.
 pub struct MultisigWallet {
     state: Mutex<State>,
-    password: Secret,
-    wallet_dir: Option<PathBuf>,
+    pub(super) password: Secret,
+    pub(super) wallet_dir: Option<PathBuf>,
     guard: NonceGuard,
 }
 
@@ -166,7 +165,7 @@ impl MultisigWallet {
 }
 
 /// Remembers an unanswered call: the next session restarts our process and opens its wallet anew.
-fn note<T>(state: &mut State, result: Result<T, WalletError>) -> Result<T, WalletError> {
+pub(super) fn note<T>(state: &mut State, result: Result<T, WalletError>) -> Result<T, WalletError> {
     if let Err(WalletError::Timeout { .. } | WalletError::Unreachable(_) | WalletError::NoWalletOpen) = result
     {
         state.sick = true;
@@ -177,9 +176,9 @@ fn note<T>(state: &mut State, result: Result<T, WalletError>) -> Result<T, Walle
 
 /// Exclusive use of one open wallet. Drop it soon: other escrows wait. After an unanswered call start another.
 pub struct Session<'a> {
-    wallet: &'a MultisigWallet,
-    state: MutexGuard<'a, State>,
-    name: WalletName,
+    pub(super) wallet: &'a MultisigWallet,
+    pub(super) state: MutexGuard<'a, State>,
+    pub(super) name: WalletName,
 }
 
 impl fmt::Debug for Session<'_> {
@@ -204,14 +203,8 @@ impl Session<'_> {
         Ok(Arc::clone(&self.state.rpc))
     }
 
-    fn keys_file(&self) -> Result<PathBuf, WalletError> {
-        let folder = self.wallet.wallet_dir.as_ref();
-        let folder = folder.ok_or(WalletError::BadArgument("the wallet folder is not on this machine"))?;
-        Ok(folder.join(format!("{}.keys", self.name)))
-    }
-
     /// The wallet writes and renames but never syncs (`wallet2::store_to`), so we do.
-    async fn make_durable(&mut self) -> Result<(), WalletError> {
+    pub(super) async fn make_durable(&mut self) -> Result<(), WalletError> {
         ask!(self, store())?;
         if let Some(folder) = &self.wallet.wallet_dir {
             files::sync_file(&folder.join(&self.name.0))?;
@@ -350,48 +343,6 @@ impl Session<'_> {
     pub async fn submit(&mut self, txset: &str) -> Result<Vec<Hash32>, WalletError> {
         ask!(self, submit_multisig(txset))
     }
-
-    /// Copies the keys file, and only that: a cache would bring back used nonces. `to` is replaced, mode 0600.
-    pub fn back_up_keys(&self, to: &Path) -> Result<(), WalletError> {
-        let bytes = files::read_private(&self.keys_file()?, 1 << 20)?;
-        Ok(files::write_atomic(to, &bytes)?)
-    }
-
-    /// Proves that the keys file alone restores the escrow: opens a copy of it under a scratch name and compares
-    /// address, view key and setup. Leaves no wallet open; 1 to 3 s.
-    pub async fn prove_backup(mut self, address: &Address) -> Result<(), WalletError> {
-        let file = self.keys_file()?;
-        let scratch = format!("{}-scratch", self.name);
-        let copy = file.with_file_name(format!("{scratch}.keys"));
-        self.back_up_keys(&copy)?;
-        let proven = self.open_and_compare(&scratch, address).await;
-        // Without saving: the scratch wallet gets no cache.
-        let _ = self.state.rpc.close_wallet(false).await;
-        for leftover in [copy, file.with_file_name(&scratch)] {
-            files::remove(&leftover)?;
-        }
-        proven
-    }
-
-    async fn open_and_compare(&mut self, scratch: &str, address: &Address) -> Result<(), WalletError> {
-        self.make_durable().await?;
-        self.state.open = None;
-        let rpc = Arc::clone(&self.state.rpc);
-        let opened = rpc.open_wallet(scratch, &self.wallet.password).await;
-        note(&mut self.state, opened)?;
-        let status = rpc.is_multisig().await?;
-        let found = rpc.get_address().await?;
-        let view = rpc.view_key().await?;
-        let wanted = MultisigStatus { multisig: true, ready: true, threshold: 2, total: 3 };
-        if status == wanted && found == *address && view_matches(&view, &address.view) {
-            Ok(())
-        } else {
-            Err(WalletError::BadReply {
-                method: "open_wallet",
-                detail: "the keys file restores another wallet".to_owned(),
-            })
-        }
-    }
 }
 
 fn three(addresses: Vec<Address>) -> Result<[Address; 3], WalletError> {
@@ -401,7 +352,18 @@ fn three(addresses: Vec<Address>) -> Result<[Address; 3], WalletError> {
     })
 }
 
-/// Whether the private view key belongs to the address's public one.
-fn view_matches(secret: &[u8; 32], public: &Key32) -> bool {
-    EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order(*secret)).compress().0 == public.0
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_the_wallet_folder_and_sessions_can_move_between_threads() {
+        for bad in ["", "../x", "a/b", "A", ".x", "a_b", &"x".repeat(81)] {
+            assert!(bad.parse::<WalletName>().is_err(), "{bad}");
+        }
+        let name = WalletName::of(EscrowId(uuid::Uuid::max()), u32::MAX);
+        assert!(name.to_string().parse::<WalletName>().is_ok());
+        fn sendable<T: Send>(_: impl FnOnce(&'static MultisigWallet, &'static WalletName) -> T) {}
+        sendable(|wallet, name| async move { wallet.session(name).await?.refresh().await });
+    }
 }
