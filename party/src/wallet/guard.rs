@@ -1,10 +1,11 @@
 //! No nonce is used for two transactions.
 //!
-//! An export makes signing nonces; a build or a signature uses them. Two different transactions signed with the same
-//! nonces help to compute this participant's key share. The wallet forgets nonces when it signs, but not when it
-//! builds (a second build from the same import succeeds), and before monero-project/monero pull request 10754 it wrote
-//! the forgetting to disk only at its next `store`: a crash or a second build would use them again. So this program
-//! keeps its own durable mark, set before the call and cleared only when a fresh export is on disk.
+//! An export makes signing nonces; a signature uses them. Two different transactions signed with the same nonces help
+//! to compute this participant's key share. The wallet forgets nonces when it signs, but before monero-project/monero
+//! pull request 10754 it wrote the forgetting to disk only at its next `store`: a crash in between would bring them
+//! back. And it builds as often as it is asked from one import, where only one of those transactions can ever be
+//! signed. So this program keeps its own durable mark, set before a build or signature and cleared only when a fresh
+//! export is on disk; it does not lean on what a given version of the wallet remembers.
 
 use std::path::{Path, PathBuf};
 
