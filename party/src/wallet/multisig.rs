@@ -266,6 +266,11 @@ impl Session<'_> {
         ask!(self, refresh())
     }
 
+    /// Blocks the wallet has read: the newest one's height plus one.
+    pub async fn height(&mut self) -> Result<u64, WalletError> {
+        ask!(self, get_height())
+    }
+
     /// The balance as of the last refresh.
     pub async fn balance(&mut self) -> Result<Balance, WalletError> {
         ask!(self, get_balance())
