@@ -156,9 +156,7 @@ impl Book {
         (self.chains, self.cursor, self.transcript) = (chains, cursor, whole);
         let own = &self.chains.of(self.role).hashes;
         self.acknowledged = self.acknowledged.filter(|hash| !own.contains(hash));
-        let known = |pending: &Pending| {
-            pending.signed.statement.hash().is_ok_and(|hash| own.contains(&hash))
-        };
+        let known = |pending: &Pending| pending.signed.statement.hash().is_ok_and(|hash| own.contains(&hash));
         if self.pending.as_ref().is_some_and(known) {
             self.pending = None;
         }

@@ -84,7 +84,8 @@ impl Client {
     }
 
     async fn login(&self) -> Result<String, ClientError> {
-        let body = LoginRequest { username: self.username.clone(), password: self.password.expose().to_owned() };
+        let body =
+            LoginRequest { username: self.username.clone(), password: self.password.expose().to_owned() };
         let answer = send(self.request(Method::POST, "/auth/login").json(&body)).await?;
         Ok(json::<LoginResponse>(answer).await?.token)
     }
@@ -177,7 +178,10 @@ impl Client {
     }
 
     /// Live events after a position, over a WebSocket. The stream ends when the connection does; resume with the last `seq`.
-    pub async fn live(&self, after: i64) -> Result<impl Stream<Item = EventFrame> + Unpin + use<>, ClientError> {
+    pub async fn live(
+        &self,
+        after: i64,
+    ) -> Result<impl Stream<Item = EventFrame> + Unpin + use<>, ClientError> {
         let ticket: TicketResponse = json(self.call(self.request(Method::POST, "/ws/ticket")).await?).await?;
         let ws = match self.base.split_once("://") {
             Some(("https", rest)) => format!("wss://{rest}"),

@@ -75,11 +75,15 @@ impl Policy {
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(source) => return Err(PolicyError::Io { path: name, source }),
         };
-        let policy: Self = toml::from_str(&text)
-            .map_err(|error| PolicyError::Malformed { path: name.clone(), why: error.message().to_owned() })?;
+        let policy: Self = toml::from_str(&text).map_err(|error| PolicyError::Malformed {
+            path: name.clone(),
+            why: error.message().to_owned(),
+        })?;
         if let Some(limit) = &policy.max_amount_xmr {
-            Piconero::from_xmr(limit)
-                .map_err(|error| PolicyError::Malformed { path: name, why: format!("max_amount_xmr: {error}") })?;
+            Piconero::from_xmr(limit).map_err(|error| PolicyError::Malformed {
+                path: name,
+                why: format!("max_amount_xmr: {error}"),
+            })?;
         }
         Ok(policy)
     }

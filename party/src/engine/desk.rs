@@ -176,7 +176,8 @@ impl Held<'_> {
         let before = self.book.cursor;
         loop {
             let page = self.desk.client.transcript(id, self.book.cursor).await?;
-            let entries: Vec<_> = page.entries.into_iter().map(|entry| (entry.version, entry.signed)).collect();
+            let entries: Vec<_> =
+                page.entries.into_iter().map(|entry| (entry.version, entry.signed)).collect();
             let got = entries.len();
             self.book.absorb(&entries)?;
             if page.next.is_none() || got == 0 {

@@ -6,7 +6,7 @@
 use aegis_common::address::{Address, AddressKind};
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::deposits::{Received, final_at};
-use aegis_common::escrow::payout::{self, PayoutError, Payments, Share};
+use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
 use aegis_common::time::Timestamp;
@@ -20,7 +20,8 @@ use crate::authority::{Authorised, authorised, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::Sign;
 use crate::wallet::{
-    Described, Destination, IncomingTransfer, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
+    Described, Destination, IncomingTransfer, Priority, Session, TxShape, WalletError, WalletName,
+    estimate_fee,
 };
 
 /// Ring size since the hard fork of August 2022; a smaller ring would mark the payout.
@@ -55,7 +56,11 @@ impl Engine {
             Ok(shares) => shares,
             Err(asks) => return Ok(asks),
         };
-        if held.book.find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt)).is_none() {
+        if held
+            .book
+            .find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt))
+            .is_none()
+        {
             return self.sync(held, session, view.attempt).await;
         }
         let result = if role == view.proposer {
@@ -180,7 +185,8 @@ impl Engine {
         }
         let Some((others, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
         let role = held.book.role;
-        let own = held.book.find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt));
+        let own =
+            held.book.find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt));
         let own = own.and_then(|signed| signed.statement.hash().ok());
         let own = own.ok_or_else(|| EngineError::Book("the own signing data is missing".to_owned()))?;
         session.import(&[&info]).await?;
@@ -219,10 +225,8 @@ impl Engine {
         let rate = self.daemon.fee_rate(PRIORITY).await?;
         let cost = estimate_fee(shape, rate).ok_or(PayoutError::NotPayable)?;
         let lines = payout::net(shares, cost)?;
-        let to: Vec<_> = lines
-            .iter()
-            .map(|share| Destination { address: share.address, amount: share.amount })
-            .collect();
+        let to: Vec<_> =
+            lines.iter().map(|share| Destination { address: share.address, amount: share.amount }).collect();
         Ok(session.build_transfer(&to, PRIORITY).await?)
     }
 
@@ -267,9 +271,13 @@ impl Engine {
     ) -> Result<Progress, EngineError> {
         let Some(proposal) = &view.proposal else { return Ok(Progress::Nothing) };
         let known = held.book.by_hash(proposal.hash).map(|signed| &signed.statement);
-        let known = known.filter(|statement| statement.role == view.proposer).map(|statement| statement.act.clone());
+        let known =
+            known.filter(|statement| statement.role == view.proposer).map(|statement| statement.act.clone());
         let Some(Act::Propose { attempt, txset, fee, residue, .. }) = known else {
-            return Err(Fault::Payout("the server names a proposal that is not in the transcript".to_owned()).into());
+            return Err(Fault::Payout(
+                "the server names a proposal that is not in the transcript".to_owned(),
+            )
+            .into());
         };
         if attempt != view.attempt {
             return Err(Fault::Payout("the server names a proposal of another attempt".to_owned()).into());
@@ -282,7 +290,10 @@ impl Engine {
                 let described = one(session.describe(&txset).await?)?;
                 let payments = self.check(held, session, &described, shares, holdings).await?;
                 if (payments.fee, payments.residue) != (fee, residue) {
-                    return Err(Fault::Payout("the proposal states another fee than its transaction".to_owned()).into());
+                    return Err(Fault::Payout(
+                        "the proposal states another fee than its transaction".to_owned(),
+                    )
+                    .into());
                 }
                 let signed = session.sign(&txset).await?;
                 let [txid] = signed.tx_hashes.as_slice() else {
@@ -309,7 +320,8 @@ impl Engine {
             return Ok(Progress::Nothing);
         };
         let setup_attempt = held.book.setup().rounds().attempt();
-        let mut session = self.wallet.session(&WalletName::of(held.book.contract.escrow_id, setup_attempt)).await?;
+        let mut session =
+            self.wallet.session(&WalletName::of(held.book.contract.escrow_id, setup_attempt)).await?;
         match session.submit(txset).await {
             Ok(_) => Ok(Progress::Did(format!("submitted the payout of attempt {attempt}"))),
             // Already in pool or chain: what was wanted.

@@ -49,7 +49,12 @@ impl Engine {
         Ok(Progress::Did("accepted by policy".to_owned()))
     }
 
-    async fn send_round(&self, held: &mut Held<'_>, attempt: u32, round: u8) -> Result<Progress, EngineError> {
+    async fn send_round(
+        &self,
+        held: &mut Held<'_>,
+        attempt: u32,
+        round: u8,
+    ) -> Result<Progress, EngineError> {
         let stored = held.book.attempts.get(&attempt).and_then(|book| book.messages.get(&round)).cloned();
         let message = match stored {
             Some(message) => message,
@@ -102,7 +107,9 @@ impl Engine {
             && status.threshold == u32::from(THRESHOLD)
             && status.total == u32::from(TOTAL);
         if !bound {
-            return Err(EngineError::Person("the wallet is not a ready 2-of-3; nothing is attested".to_owned()));
+            return Err(EngineError::Person(
+                "the wallet is not a ready 2-of-3; nothing is attested".to_owned(),
+            ));
         }
         let addresses = session.addresses().await?;
         let [address, ..] = addresses;
