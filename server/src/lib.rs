@@ -1,1 +1,6 @@
-//! x
+//! The Aegis escrow server.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod crypto;
+pub mod store;
