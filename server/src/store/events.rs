@@ -56,7 +56,12 @@ impl RawEvent {
 
 impl Store {
     /// A user's events after a cursor (0 for all), oldest first.
-    pub async fn events_of(&self, user: UserId, after: i64, limit: usize) -> Result<Vec<EventRow>, StoreError> {
+    pub async fn events_of(
+        &self,
+        user: UserId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<EventRow>, StoreError> {
         let user = DbUuid::from(user.0);
         self.read(move |conn, _| {
             let rows = events::table.filter(events::user_id.eq(user)).filter(events::seq.gt(after));

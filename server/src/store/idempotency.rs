@@ -64,11 +64,7 @@ impl RawIdempotency {
 
 impl Store {
     /// The answer given before under a user's key, if any.
-    pub async fn idempotency(
-        &self,
-        user: UserId,
-        key: String,
-    ) -> Result<Option<IdempotencyRow>, StoreError> {
+    pub async fn idempotency(&self, user: UserId, key: String) -> Result<Option<IdempotencyRow>, StoreError> {
         let user = DbUuid::from(user.0);
         self.read(move |conn, _| {
             let row = idempotency::table.find((user, key)).first::<RawIdempotency>(conn).optional()?;

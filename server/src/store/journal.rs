@@ -67,7 +67,8 @@ impl Store {
     ) -> Result<Vec<JournalRow>, StoreError> {
         let escrow = DbUuid::from(escrow.0);
         self.read(move |conn, _| {
-            let rows = journal::table.filter(journal::escrow_id.eq(escrow)).filter(journal::version.gt(after));
+            let rows =
+                journal::table.filter(journal::escrow_id.eq(escrow)).filter(journal::version.gt(after));
             let rows: Vec<RawJournal> = rows.order(journal::version).limit(page(limit)).load(conn)?;
             rows.into_iter().map(RawJournal::decode).collect()
         })

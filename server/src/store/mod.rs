@@ -75,11 +75,7 @@ pub struct Store {
 
 impl Store {
     /// Connects, brings the schema up to date and starts the writer. Blocks: call it before the runtime is busy.
-    pub fn open(
-        url: &DatabaseUrl,
-        keyring: Arc<Keyring>,
-        options: StoreOptions,
-    ) -> Result<Self, StoreError> {
+    pub fn open(url: &DatabaseUrl, keyring: Arc<Keyring>, options: StoreOptions) -> Result<Self, StoreError> {
         let mut conn = dialect::connect(url)?;
         dialect::migrate(&mut conn)?;
         let readers = options.readers.max(1);

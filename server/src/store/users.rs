@@ -169,7 +169,8 @@ impl Store {
         let name = username.to_lowercase();
         check_text([&name])?;
         self.read(move |conn, _| {
-            let row = users::table.filter(users::username_lower.eq(name)).first::<RawUser>(conn).optional()?;
+            let row =
+                users::table.filter(users::username_lower.eq(name)).first::<RawUser>(conn).optional()?;
             row.map(RawUser::decode).transpose()
         })
         .await

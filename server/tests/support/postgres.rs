@@ -75,7 +75,8 @@ fn is_root() -> bool {
 
 fn newest_bin() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap();
-    let version = |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u32>().ok());
+    let version =
+        |path: &PathBuf| path.file_name().and_then(|n| n.to_str()).and_then(|n| n.parse::<u32>().ok());
     let newest = versions.map(|entry| entry.unwrap().path()).max_by_key(version);
     newest.unwrap().join("bin")
 }

@@ -8,8 +8,8 @@ use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::Timestamp;
 use aegis_server::crypto::Keyring;
 use aegis_server::store::{
-    Commit, DatabaseUrl, EscrowRow, Expected, IdempotencyRow, JournalRow, NewEvent, Role, Store, StoreOptions,
-    UserRow,
+    Commit, DatabaseUrl, EscrowRow, Expected, IdempotencyRow, JournalRow, NewEvent, Role, Store,
+    StoreOptions, UserRow,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
