@@ -185,7 +185,11 @@ impl RawEscrow {
     }
 }
 
-fn open_view_key(ring: &Keyring, id: DbUuid, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+pub(super) fn open_view_key(
+    ring: &Keyring,
+    id: DbUuid,
+    sealed: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let opened = ring.open(view_key_cell(&id.0), sealed)?;
     let mut key = Zeroizing::new([0; 32]);
     if opened.len() != key.len() {
