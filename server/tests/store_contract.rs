@@ -387,6 +387,6 @@ async fn twenty_thousand_watched_escrows_load_fast() {
     }
     let took = begin.elapsed();
     assert_eq!(seen, count);
-    // 100,000 within two seconds in a release build; this is unoptimised, so four times slower is allowed.
-    assert!(took < Duration::from_millis(1600), "{took:?}");
+    // Guards against a quadratic mistake; `benches/` measures 100,000 in an optimised build.
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }

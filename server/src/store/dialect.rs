@@ -66,6 +66,18 @@ pub(super) fn read_only(conn: &mut Conn) -> QueryResult<()> {
     }
 }
 
+/// Runs a query on the backend's own connection type. Diesel then finds the prepared statement by type; through
+/// `MultiConnection` it builds the SQL text each time. For the statements of a commit, nowhere else.
+macro_rules! native {
+    ($conn:expr, $native:ident => $query:expr) => {
+        match $conn {
+            $crate::store::connection::Conn::Sqlite($native) => $query,
+            $crate::store::connection::Conn::Postgres($native) => $query,
+        }
+    };
+}
+pub(super) use native;
+
 /// Brings the schema up to date; harmless when it is. On Postgres one server migrates while others wait.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     let done = match conn {
