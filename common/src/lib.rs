@@ -1,8 +1,13 @@
 //! The Aegis domain, pure: no runtime, no database, no clock and no randomness inside.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
 pub mod address;
 pub mod amount;
+pub mod chain;
 pub mod hash;
 pub mod ids;
 mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
