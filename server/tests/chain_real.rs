@@ -13,7 +13,9 @@ use aegis_common::address::{Address, Network};
 use aegis_common::chain::{Found, PlainScanner, WatchKey, prove_payment, subaddress};
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
-use aegis_server::chain::{Config, Fact, Follower, Progress, ProgressError, Sink, SinkError, WatchList};
+use aegis_server::chain::{
+    Config, Fact, Follower, Health, Progress, ProgressError, Sink, SinkError, WatchList,
+};
 use aegis_server::node::{Login, NodeConfig, NodeError, NodePool, NodeState, Place, PoolConfig, Tip};
 use monero::{Daemon, LOGIN, free_port};
 use serde_json::{Value, json};
@@ -117,7 +119,8 @@ async fn real_payments_are_found_proven_mined_and_rolled_back() {
     assert_eq!(started.height, 90);
     store.facts();
 
-    // One transaction to one subaddress, one to the primary address and a subaddress: additional transaction keys.
+    // One transaction to one subaddress, one to the primary address and a subaddress: additional transaction
+    // keys.
     payer.rpc("refresh", json!({})).await;
     let pays: [&[(usize, u64)]; 2] =
         [&[(1, 1_234_567_890_123)], &[(0, 2_000_000_000_001), (2, 3_000_000_000_007)]];
@@ -156,6 +159,16 @@ async fn real_payments_are_found_proven_mined_and_rolled_back() {
         }
     }
 
+    // A node that swaps a transaction's content is caught by the hash.
+    let swaps = |method: &str, reply: &mut Value| {
+        if method == "/get_transactions" {
+            let blob = reply["txs"][0]["pruned_as_hex"].as_str().unwrap();
+            reply["txs"][0]["pruned_as_hex"] = json!(format!("0201{}", &blob[4..]));
+        }
+    };
+    let swapping = pool(vec![node(liar(daemon.url(), swaps).await)]);
+    assert!(matches!(swapping.find(sent[0].0).await, Err(NodeError::Lie(_))));
+
     daemon.mine(2, &miner).await;
     let tip = follower.step().await.unwrap();
     assert_eq!(tip.height, 92);
@@ -176,6 +189,16 @@ async fn real_payments_are_found_proven_mined_and_rolled_back() {
     assert_eq!(nodes.find(sent[0].0).await.unwrap(), None);
     assert_eq!(nodes.block(94).await, Err(NodeError::Missing));
     assert_eq!(nodes.header_hash(94).await, Err(NodeError::Missing));
+
+    // The loop by itself, as the program runs it.
+    let mut health = follower.health();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(follower.run(stopped));
+    daemon.mine(1, &miner).await;
+    let there = health.wait_for(|health| matches!(health, Health::Following(tip) if tip.height == 94));
+    tokio::time::timeout(Duration::from_secs(10), there).await.unwrap().unwrap();
+    stop.send(true).unwrap();
+    assert_eq!(running.await.unwrap(), Ok(()));
 }
 
 /// A node that forwards to a real one and changes what it says.
@@ -273,6 +296,30 @@ async fn dead_foreign_and_lying_nodes_are_set_aside_with_a_reason_and_an_honest_
     assert!(two.tip().await.is_err());
     drop(locked);
     assert!(nodes.tip().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_longer_chain_that_does_not_contain_the_one_followed_is_not_believed() {
+    let (honest, other) = (Daemon::monerod(false).await, Daemon::monerod(false).await);
+    let miner = aegis_common::testing::chain::TestWallet::new(1).primary().to_string();
+    let mut config = PoolConfig::new(Network::Regtest, vec![node(honest.url()), node(other.url())]);
+    (config.max_reorg, config.set_aside) = (3, Duration::from_millis(1));
+    let nodes = NodePool::new(&config).unwrap();
+    honest.mine(5, &miner).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    let behind = nodes.status()[1].clone();
+    assert_eq!(
+        (behind.state, behind.reason.unwrap().contains("5 blocks behind")),
+        (NodeState::SetAside, true)
+    );
+    honest.mine(4, &miner).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 9);
+    other.mine(20, &miner).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 9);
+    let forked = nodes.status()[1].clone();
+    assert_eq!(forked.state, NodeState::SetAside);
+    assert!(forked.reason.unwrap().contains("differs from the one followed"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,8 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    /// Takes in escrows added since the last time, and drops removed ones. `done` is the last processed block.
+    /// Takes in escrows added since the last time, and drops removed ones. `done` is the last processed
+    /// block.
     pub fn refresh(&mut self, list: &Snapshot, done: u64) {
         self.tasks
             .retain(|task| list.entries.binary_search_by_key(&task.number, |entry| entry.number).is_ok());

@@ -1,5 +1,5 @@
-//! The loop. One look at the chain ([`Follower::step`]) is: undo what changed, process new blocks, catch up for late escrows, look at
-//! the mempool, tell the tip. It may fail anywhere and is simply repeated.
+//! The loop. One look at the chain ([`Follower::step`]) is: undo what changed, process new blocks, catch up
+//! for late escrows, look at the mempool, tell the tip. It may fail anywhere and is simply repeated.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -72,8 +72,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         self.health.subscribe()
     }
 
-    /// Looks at the chain until told to stop (the value becomes true, or its sender is gone). Failures are repeated at the next poll;
-    /// only a reorganisation deeper than allowed ends it.
+    /// Looks at the chain until told to stop (the value becomes true, or its sender is gone). Failures are
+    /// repeated at the next poll; only a reorganisation deeper than allowed ends it.
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), FollowError> {
         loop {
             let outcome = tokio::select! {
@@ -115,7 +115,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         if self.unsaved == Unsaved::Unknown {
             self.disown(at.height).await?;
         }
-        // Escrows added from now on are late for the blocks up to `at`; those added before are scanned for in the next ones.
+        // Escrows added from now on are late for the blocks up to `at`; those added before are scanned for in
+        // the next ones.
         let mut list = self.list.snapshot();
         self.backlog.refresh(&list, at.height);
         while at.height < tip.height {
@@ -144,7 +145,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         Ok(at)
     }
 
-    /// Takes back what was told of blocks that were never saved as processed: another block may have come in their place.
+    /// Takes back what was told of blocks that were never saved as processed: another block may have come in
+    /// their place.
     async fn disown(&mut self, to: u64) -> Result<(), FollowError> {
         self.sink.deliver(Fact::RolledBack { to }).await?;
         self.unsaved = Unsaved::Nothing;
@@ -161,8 +163,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         Ok(tip)
     }
 
-    /// Finds the highest processed block that still stands and undoes what is above. A shorter chain that contradicts nothing is a
-    /// node that lags: nothing is undone for it.
+    /// Finds the highest processed block that still stands and undoes what is above. A shorter chain that
+    /// contradicts nothing is a node that lags: nothing is undone for it.
     async fn undo(&mut self, at: Tip, tip: Tip) -> Result<Tip, FollowError> {
         let lowest = at.height.saturating_sub(self.config.max_reorg);
         let start = at.height.min(tip.height);
@@ -196,7 +198,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         }
     }
 
-    /// Tells every deposit in a new block. What was scanned in the mempool is not scanned again, but for keys added since.
+    /// Tells every deposit in a new block. What was scanned in the mempool is not scanned again, but for keys
+    /// added since.
     async fn process(&self, block: FullBlock, list: &Snapshot) -> Result<(), FollowError> {
         let mut found = Vec::new();
         // Transactions by the position of the first key they still have to be scanned for.

@@ -1,5 +1,5 @@
-//! Following the chain: blocks and mempool are scanned for every watched escrow, and what is found is told as facts. It knows no
-//! escrow rules.
+//! Following the chain: blocks and mempool are scanned for every watched escrow, and what is found is told as
+//! facts. It knows no escrow rules.
 //!
 //! ```text
 //! NodePool ─(Source)→ Follower ─(Fact)→ Sink        facts first,
@@ -27,31 +27,35 @@ use crate::node::{FullBlock, NodeError, NodePool, Tip};
 pub use follower::Follower;
 pub use watch_list::WatchList;
 
-/// What happened on the chain. Delivered at least once: the receiver recognises a repetition by transaction and output index.
+/// What happened on the chain. Delivered at least once: the receiver recognises a repetition by transaction
+/// and output index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// An output pays a watched escrow.
     Deposit {
         /// The output.
         found: Found,
-        /// Its block; `None` while it is in the mempool. A later block tells the same output again with a height.
+        /// Its block; `None` while it is in the mempool. A later block tells the same output again with a
+        /// height.
         height: Option<u64>,
     },
-    /// Every block above the height is undone, with the deposits in it; there may be none. What is mined again is told again. Also told
-    /// at every restart, for deposits of a block that was replaced before it was saved as processed.
+    /// Every block above the height is undone, with the deposits in it; there may be none. What is mined
+    /// again is told again. Also told at every restart, for deposits of a block that was replaced before it
+    /// was saved as processed.
     RolledBack {
         /// The highest block that still stands.
         to: u64,
     },
-    /// The blocks an escrow missed because it was added late have been looked through. Until this is stored, add the escrow
-    /// with its original height after a restart.
+    /// The blocks an escrow missed because it was added late have been looked through. Until this is stored,
+    /// add the escrow with its original height after a restart.
     CaughtUp {
         /// The escrow.
         escrow: EscrowId,
         /// The last block looked through.
         height: u64,
     },
-    /// All blocks up to this one have been processed; confirmations count from here. Told once at every start, then when it changes.
+    /// All blocks up to this one have been processed; confirmations count from here. Told once at every
+    /// start, then when it changes.
     Tip {
         /// Height of the top block.
         height: u64,
@@ -76,7 +80,8 @@ pub trait Sink: Send + Sync {
     fn deliver(&self, fact: Fact) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// How far the follower is, durably. It must keep the hashes of at least the last [`Config::max_reorg`] + 1 heights.
+/// How far the follower is, durably. It must keep the hashes of at least the last [`Config::max_reorg`] + 1
+/// heights.
 pub trait Progress: Send + Sync {
     /// The last block processed.
     fn load(&self) -> impl Future<Output = Result<Option<Tip>, ProgressError>> + Send;
@@ -120,9 +125,11 @@ impl Source for NodePool {
 pub struct Config {
     /// Pause between two looks at the chain.
     pub poll: Duration,
-    /// Deepest reorganisation that is followed, in blocks. A deeper one stops the follower: a person must look.
+    /// Deepest reorganisation that is followed, in blocks. A deeper one stops the follower: a person must
+    /// look.
     pub max_reorg: u64,
-    /// Old blocks looked through for late escrows between two looks at the tip, so that these never wait long.
+    /// Old blocks looked through for late escrows between two looks at the tip, so that these never wait
+    /// long.
     pub backlog_blocks: u32,
 }
 

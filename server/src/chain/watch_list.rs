@@ -39,8 +39,8 @@ impl WatchList {
         Self::default()
     }
 
-    /// Watches an escrow. Blocks from `from_height` on that are already processed are looked through again for it. An escrow that is
-    /// watched already is replaced.
+    /// Watches an escrow. Blocks from `from_height` on that are already processed are looked through again
+    /// for it. An escrow that is watched already is replaced.
     pub fn add(&self, key: WatchKey, from_height: u64) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         inner.drop_escrow(key.escrow());

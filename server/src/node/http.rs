@@ -15,8 +15,8 @@ use super::{Login, NodeError, PoolConfig};
 /// monerod's code for a height above its top (`CORE_RPC_ERROR_CODE_TOO_BIG_HEIGHT`).
 const TOO_BIG_HEIGHT: i64 = -2;
 
-/// A nonce is good on the connection it came by only, and the HTTP client may open another one while the last is still being put back
-/// (about one call in ten): then the login is simply tried again on the new one.
+/// A nonce is good on the connection it came by only, and the HTTP client may open another one while the last
+/// is still being put back (about one call in ten): then the login is simply tried again on the new one.
 const LOGIN_ATTEMPTS: usize = 5;
 const LOGIN_PAUSE: Duration = Duration::from_millis(5);
 
@@ -159,7 +159,8 @@ fn checked<T: DeserializeOwned>(result: Value) -> Result<T, NodeError> {
     }
 }
 
-/// monerod offers MD5 and MD5-sess in two headers (epee `http_auth.cpp`); the first that can be read is taken.
+/// monerod offers MD5 and MD5-sess in two headers (epee `http_auth.cpp`); the first that can be read is
+/// taken.
 fn read_challenge(response: &Response) -> Result<WwwAuthenticateHeader, NodeError> {
     let offers = response.headers().get_all(WWW_AUTHENTICATE);
     let mut offers = offers.iter().filter_map(|offer| digest_auth::parse(offer.to_str().ok()?).ok());

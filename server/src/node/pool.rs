@@ -79,8 +79,9 @@ impl NodePool {
         Err(failure)
     }
 
-    /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees with the one followed
-    /// down to the reorganisation depth. The node that serves it is asked first from then on.
+    /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees
+    /// with the one followed down to the reorganisation depth. The node that serves it is asked first from
+    /// then on.
     pub async fn tip(&self) -> Result<Tip, NodeError> {
         let asked = self.order().map(async |(number, node)| (number, node, node.judge(node.tip().await)));
         let mut failure = NodeError::NoneUsable;
@@ -121,7 +122,8 @@ impl NodePool {
         Ok(tip)
     }
 
-    /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks followed so far.
+    /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks
+    /// followed so far.
     async fn agrees(&self, node: &Node, tip: Tip) -> Result<(), NodeError> {
         let anchor = {
             let believed = lock(&self.believed);
@@ -183,7 +185,8 @@ impl NodePool {
         self.first(|node| async move { node.header_hash(height).await }).await
     }
 
-    /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned about once).
+    /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
+    /// about once).
     pub async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         let (present, fetched) = self
             .first(|node| async move {
@@ -210,8 +213,8 @@ impl NodePool {
         Ok(known.values().flatten().cloned().collect())
     }
 
-    /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are verified; that a node
-    /// withholds it can't be excluded.
+    /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are
+    /// verified; that a node withholds it can't be excluded.
     pub async fn find(&self, hash: Hash32) -> Result<Option<(Tx, Place)>, NodeError> {
         match self.first(|node| async move { node.find(hash).await }).await {
             Ok(found) => Ok(Some(found)),
