@@ -1,4 +1,4 @@
-//! The participant's program: keys, wallet rounds, verification and signing.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod authority;
