@@ -2,3 +2,5 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod actors;
+pub mod crypto;
+pub mod store;
