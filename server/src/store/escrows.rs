@@ -106,9 +106,8 @@ pub(super) struct Changes<'a> {
 }
 
 #[derive(AsChangeset)]
-#[diesel(table_name = escrows)]
+#[diesel(table_name = escrows, treat_none_as_null = true)]
 pub(super) struct ViewKeyChange<'a> {
-    /// `None` keeps what is there.
     view_key: Option<&'a [u8]>,
 }
 
@@ -141,8 +140,8 @@ impl RawEscrow {
         })
     }
 
-    pub fn changes(&self) -> (Changes<'_>, ViewKeyChange<'_>) {
-        let changes = Changes {
+    pub fn changes(&self) -> Changes<'_> {
+        Changes {
             version: self.version,
             status: &self.status,
             arbiter_id: self.arbiter_id,
@@ -155,8 +154,12 @@ impl RawEscrow {
             watch_from: self.watch_from,
             highest_output: self.highest_output,
             updated_at: self.updated_at,
-        };
-        (changes, ViewKeyChange { view_key: self.view_key.as_deref() })
+        }
+    }
+
+    /// The new sealed view key; `None` keeps what is there.
+    pub fn view_key(&self) -> Option<ViewKeyChange<'_>> {
+        self.view_key.as_deref().map(|key| ViewKeyChange { view_key: Some(key) })
     }
 
     fn decode(self) -> Result<EscrowRow, StoreError> {
@@ -185,7 +188,11 @@ impl RawEscrow {
     }
 }
 
-fn open_view_key(ring: &Keyring, id: DbUuid, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+pub(super) fn open_view_key(
+    ring: &Keyring,
+    id: DbUuid,
+    sealed: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let opened = ring.open(view_key_cell(&id.0), sealed)?;
     let mut key = Zeroizing::new([0; 32]);
     if opened.len() != key.len() {
