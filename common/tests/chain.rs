@@ -186,3 +186,41 @@ fn a_block_keeps_its_transactions_and_any_change_changes_its_hash() {
         assert!(parse_block(&damaged).ok().is_none_or(|other| other.hash != block.hash), "byte {at}");
     }
 }
+
+#[test]
+fn the_genesis_block_has_the_hash_everybody_knows() {
+    let blob = concat!(
+        "010000000000000000000000000000000000000000000000000000000000000000000010270000013c01ff0001ffffffffffff0302",
+        "9b2e4c0281c0b02e7c53291a94d1d0cbff8883f8024f5142ee494ffbbd08807121017767aafcde9be00dcfd098715ebcf7f410dae",
+        "bc582fda69d24a28e9d0bc890d100",
+    );
+    let blob = hex::decode(blob).unwrap();
+    let block = parse_block(&blob).unwrap();
+    assert_eq!(block.hash.to_string(), "418015bb9ae982a1975da7d79277c2705727a56894ba0fb246adaabb1f4632e3");
+    let miner = block.miner_tx.hash;
+    assert_eq!(miner.to_string(), "c88ce9783b4f11190d7b9c17a69c1c52200f9faaee8e98dd07e6811175177139");
+    // Versions, time, previous hash and nonce take 39 bytes; the empty list of transactions one.
+    let coinbase = &blob[39..blob.len() - 1];
+    assert_eq!(verify_tx(coinbase, None, miner).unwrap().version, 1);
+}
+
+#[test]
+fn retired_unknown_and_mixed_kinds_are_refused_with_their_reason() {
+    let builder = TxBuilder::new(1).pay(TestWallet::new(1).primary(), Piconero(5));
+    let crafted = builder.build().unwrap();
+    let kind_at = crafted.blob.len() - b"proofs and signatures".len() - 32 - 8 - 5 + 1;
+    let at = (kind_at - 2..=kind_at).find(|at| crafted.blob[*at] == 6).unwrap();
+    let parse_with = |kind: u8| {
+        let mut blob = crafted.blob.clone();
+        blob[at] = kind;
+        parse_tx(&blob, crafted.tx.hash).map(|_| ())
+    };
+    assert_eq!(parse_with(0), Err(ParseError::MixedAmounts));
+    assert_eq!(parse_with(3), Err(ParseError::RetiredRct(3)));
+    assert_eq!((parse_with(4), parse_with(5)), (Ok(()), Ok(())));
+    assert_eq!(parse_with(7), Err(ParseError::UnknownRct(7)));
+    let mut blob = crafted.blob.clone();
+    blob[0] = 3;
+    assert_eq!(parse_tx(&blob, crafted.tx.hash), Err(ParseError::Version(3)));
+    assert_eq!(parse_tx(&vec![2; 1_000_001], crafted.tx.hash), Err(ParseError::TooLong));
+}

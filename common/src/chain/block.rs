@@ -1,4 +1,5 @@
-//! Blocks, with their hash computed from the bytes (Monero `src/cryptonote_basic/cryptonote_format_utils.cpp`, `src/crypto/tree-hash.c`).
+//! Blocks, with their hash computed from the bytes (Monero
+//! `src/cryptonote_basic/cryptonote_format_utils.cpp`, `src/crypto/tree-hash.c`).
 
 use super::curve::keccak;
 use super::reader::{ParseError, Reader, write_varint};
@@ -49,7 +50,8 @@ pub fn parse_block(blob: &[u8]) -> Result<Block, ParseError> {
     Ok(Block { height, hash, prev, timestamp, miner_tx, tx_hashes })
 }
 
-/// Monero's Merkle root: leaves are folded to a power of two first, the left ones untouched. No leaves give zeros.
+/// Monero's Merkle root: leaves are folded to a power of two first, the left ones untouched. No leaves give
+/// zeros.
 fn tree_hash(leaves: &[Hash32]) -> Hash32 {
     let pair = |two: &[Hash32]| match two {
         [left, right] => keccak(&[&left.0, &right.0]),

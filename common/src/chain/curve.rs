@@ -34,14 +34,15 @@ pub fn hash_to_scalar(parts: &[&[u8]]) -> Scalar {
     Scalar::from_bytes_mod_order(keccak(parts).0)
 }
 
-/// A point from its only valid encoding. dalek alone takes a non-canonical y, and x = 0 with the sign bit set; Monero's
-/// `ge_frombytes_vartime` refuses both, so re-encoding must give the same bytes.
+/// A point from its only valid encoding. dalek alone takes a non-canonical y, and x = 0 with the sign bit
+/// set; Monero's `ge_frombytes_vartime` refuses both, so re-encoding must give the same bytes.
 pub fn canonical_point(bytes: &[u8; 32]) -> Option<EdwardsPoint> {
     let point = CompressedEdwardsY(*bytes).decompress()?;
     (point.compress().0 == *bytes).then_some(point)
 }
 
-/// `8·secret·point` (`generate_key_derivation`). The cofactor is multiplied last: a point with torsion gives what Monero gives.
+/// `8·secret·point` (`generate_key_derivation`). The cofactor is multiplied last: a point with torsion gives
+/// what Monero gives.
 pub fn derivation(point: &EdwardsPoint, secret: &Scalar) -> Derivation {
     (point * secret).mul_by_cofactor().compress().0
 }

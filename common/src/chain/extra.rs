@@ -1,11 +1,12 @@
-//! Transaction keys out of `extra`, read as wallet2 reads them (Monero `src/cryptonote_basic/tx_extra.h`, `parse_tx_extra`): fields in
-//! order until one is malformed; what came before it counts, what comes after does not.
+//! Transaction keys out of `extra`, read as wallet2 reads them (Monero `src/cryptonote_basic/tx_extra.h`,
+//! `parse_tx_extra`): fields in order until one is malformed; what came before it counts, what comes after
+//! does not.
 
 use super::reader::{ParseError, Reader};
 use crate::hash::Key32;
 
-/// Most main transaction keys that are tried: as many as the 1060 bytes of `extra` that nodes relay can hold. Without a bound a miner
-/// could make every watcher multiply tens of thousands of points.
+/// Most main transaction keys that are tried: as many as the 1060 bytes of `extra` that nodes relay can hold.
+/// Without a bound a miner could make every watcher multiply tens of thousands of points.
 pub const MAX_TX_KEYS: usize = 32;
 
 /// Longest nonce field (`TX_EXTRA_NONCE_MAX_COUNT`) and longest padding.

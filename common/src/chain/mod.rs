@@ -1,5 +1,5 @@
-//! What the chain says about an escrow: transactions and blocks are parsed here by a bounded parser of our own, hashed again so that
-//! a node cannot swap their content, and scanned with the escrows' view keys.
+//! What the chain says about an escrow: transactions and blocks are parsed here by a bounded parser of our
+//! own, hashed again so that a node cannot swap their content, and scanned with the escrows' view keys.
 //!
 //! ```text
 //! reader ─ tx ─ block        bytes → checked structures
@@ -9,7 +9,8 @@
 //!       proof                what a sender can prove to have paid
 //! ```
 //!
-//! What is *not* checked: proof of work, ring signatures and range proofs. Those are the node's work; a node is chosen by the operator.
+//! What is *not* checked: proof of work, ring signatures and range proofs. Those are the node's work; a node
+//! is chosen by the operator.
 
 mod block;
 mod curve;

@@ -13,9 +13,10 @@ use crate::hash::Key32;
 
 /// Outputs that provably pay `to`, with the amounts their commitments hold.
 ///
-/// `tx_keys` are the main secret key and, where the transaction has them, one more for each output, as wallet-RPC concatenates them in
-/// `tx_key`. Beyond wallet2, the published key must be the one the secret belongs to: otherwise the recipient's wallet would never see
-/// the output. Keys that are no canonical scalars prove nothing.
+/// `tx_keys` are the main secret key and, where the transaction has them, one more for each output, as
+/// wallet-RPC concatenates them in `tx_key`. Beyond wallet2, the published key must be the one the secret
+/// belongs to: otherwise the recipient's wallet would never see the output. Keys that are no canonical
+/// scalars prove nothing.
 pub fn prove_payment(tx: &Tx, tx_keys: &[[u8; 32]], to: &Address) -> Vec<(u32, Piconero)> {
     let (Some(spend), Some(view)) = (canonical_point(&to.spend.0), canonical_point(&to.view.0)) else {
         return Vec::new();

@@ -24,7 +24,8 @@ pub enum ParseError {
     /// An output of a kind consensus does not allow.
     #[error("unknown kind of output {0:#04x}")]
     Output(u8),
-    /// RingCT types 1 to 3: consensus has refused new ones since 2019, a follower that starts at today's tip meets none.
+    /// RingCT types 1 to 3: consensus has refused new ones since 2019, a follower that starts at today's tip
+    /// meets none.
     #[error("RingCT type {0} is retired and not supported")]
     RetiredRct(u8),
     /// A RingCT type this program does not know: most likely a network upgrade it was not updated for.
@@ -91,7 +92,8 @@ impl<'a> Reader<'a> {
         Err(ParseError::Varint)
     }
 
-    /// A count of things of at least `least` bytes each; more than the remaining bytes can hold is refused at once.
+    /// A count of things of at least `least` bytes each; more than the remaining bytes can hold is refused at
+    /// once.
     pub fn count(&mut self, least: usize) -> Result<usize, ParseError> {
         let count = usize::try_from(self.varint()?).map_err(|_| ParseError::Truncated)?;
         match count.checked_mul(least) {

@@ -20,8 +20,9 @@ pub struct Found {
     pub tx: Hash32,
     /// Position among the transaction's outputs.
     pub index: u32,
-    /// One-time key. Outputs of several transactions with one key can be spent once only (the burning bug): the caller keeps the keys and
-    /// counts each once. Within a transaction a key is found once by itself: the index is hashed into it, so a copy elsewhere is no match.
+    /// One-time key. Outputs of several transactions with one key can be spent once only (the burning bug):
+    /// the caller keeps the keys and counts each once. Within a transaction a key is found once by itself:
+    /// the index is hashed into it, so a copy elsewhere is no match.
     pub key: Key32,
     /// Minor index of the subaddress, 0 to 2.
     pub subaddress: u32,
@@ -35,8 +36,9 @@ pub struct Found {
 
 /// Looks through transactions for outputs of any of the keys. The order of the result is unspecified.
 ///
-/// A transaction key that is no canonical point is skipped. wallet2 goes on with the identity as derivation there; anybody can compute
-/// that, so an output built on it belongs to nobody in particular and no honest sender makes one.
+/// A transaction key that is no canonical point is skipped. wallet2 goes on with the identity as derivation
+/// there; anybody can compute that, so an output built on it belongs to nobody in particular and no honest
+/// sender makes one.
 pub trait Scanner: Send + Sync {
     /// Pure computation, in the order of `keys × transaction keys` scalar multiplications.
     fn scan(&self, keys: &[WatchKey], txs: &[Tx]) -> Vec<Found>;
@@ -102,7 +104,8 @@ fn receive(key: &WatchKey, shared: &Derivation, index: u32, output: &TxOutput) -
         return None;
     }
     let secret = derivation_to_scalar(shared, u64::from(index));
-    // Encodings are compared, not points times eight: an output key with torsion leaves a candidate with torsion, and is no match.
+    // Encodings are compared, not points times eight: an output key with torsion leaves a candidate with
+    // torsion, and is no match.
     let candidate = canonical_point(&output.key.0)? - EdwardsPoint::mul_base(&secret);
     let candidate = Key32(candidate.compress().0);
     let minor = key.spend_keys().iter().position(|spend| *spend == candidate)?;

@@ -1,4 +1,5 @@
-//! Transactions: prefix and RingCT base, pruned or full (Monero `src/cryptonote_basic/cryptonote_basic.h`, `src/ringct/rctTypes.h`).
+//! Transactions: prefix and RingCT base, pruned or full (Monero `src/cryptonote_basic/cryptonote_basic.h`,
+//! `src/ringct/rctTypes.h`).
 
 use super::curve::keccak;
 use super::reader::{ParseError, Reader};
@@ -64,7 +65,8 @@ pub(super) struct Parsed<'a> {
 }
 
 impl Parsed<'_> {
-    /// The transaction id from its parts (`calculate_transaction_hash`); version 1 hashes the blob as a whole.
+    /// The transaction id from its parts (`calculate_transaction_hash`); version 1 hashes the blob as a
+    /// whole.
     fn id(&self, prunable: Option<Hash32>, rest: &[u8], blob: &[u8]) -> Hash32 {
         if self.tx.version == 1 {
             return keccak(&[blob]);
@@ -87,8 +89,8 @@ pub fn parse_tx(blob: &[u8], hash: Hash32) -> Result<Tx, ParseError> {
     Ok(Tx { hash, ..parsed.tx })
 }
 
-/// Parses a transaction blob and proves that it has the hash: a full blob by itself, a pruned one with the hash of the part cut off.
-/// Version 1 must be full, its id covers the signatures.
+/// Parses a transaction blob and proves that it has the hash: a full blob by itself, a pruned one with the
+/// hash of the part cut off. Version 1 must be full, its id covers the signatures.
 pub fn verify_tx(blob: &[u8], prunable: Option<Hash32>, hash: Hash32) -> Result<Tx, ParseError> {
     let (parsed, rest) = parse(blob)?;
     if parsed.tx.coinbase && !rest.is_empty() {

@@ -26,7 +26,8 @@ pub enum WatchKeyError {
     /// Only a wallet's primary address can be watched; the subaddresses follow from it.
     #[error("not a primary address")]
     NotPrimary,
-    /// The spend key is no point, or outside the prime-order subgroup, where nothing sent to it could be spent.
+    /// The spend key is no point, or outside the prime-order subgroup, where nothing sent to it could be
+    /// spent.
     #[error("the address has an unusable spend key")]
     SpendKey,
 }
@@ -91,7 +92,8 @@ pub fn view_key_matches(secret: &[u8; 32], address: &Address) -> bool {
     scalar.is_some_and(|scalar| EdwardsPoint::mul_base(&scalar).compress().0 == address.view.0)
 }
 
-/// Subaddress (0, `minor`) of a primary address (`device_default::get_subaddress`); 0 is the primary address itself.
+/// Subaddress (0, `minor`) of a primary address (`device_default::get_subaddress`); 0 is the primary address
+/// itself.
 pub fn subaddress(
     primary: &Address,
     view_secret: &[u8; 32],

@@ -1,4 +1,5 @@
-//! Wallets, transactions and blocks out of thin air: right in every field a watcher reads, without proofs or work.
+//! Wallets, transactions and blocks out of thin air: right in every field a watcher reads, without proofs or
+//! work.
 
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;

@@ -9,7 +9,8 @@ use super::NodeState;
 /// The longest back-off is this many times the first one.
 const MAX_DOUBLINGS: u32 = 6;
 
-/// Closed, open until a moment, or half-open: after that moment one caller may try, the others wait for another back-off.
+/// Closed, open until a moment, or half-open: after that moment one caller may try, the others wait for
+/// another back-off.
 #[derive(Debug)]
 pub(super) struct Breaker {
     threshold: u32,

@@ -32,8 +32,8 @@ pub(super) struct Node {
     network: Network,
     set_aside: std::time::Duration,
     http: Http,
-    /// The `monero-rpc` crate, for the calls it has. It can't log in reliably (nonces are bound to connections), and does not bound
-    /// replies: nodes with a login take the other way.
+    /// The `monero-rpc` crate, for the calls it has. It can't log in reliably (nonces are bound to
+    /// connections), and does not bound replies: nodes with a login take the other way.
     basics: Option<DaemonJsonRpcClient>,
     breaker: Mutex<Breaker>,
     network_seen: AtomicBool,
@@ -146,7 +146,8 @@ impl Node {
         Ok(tip)
     }
 
-    /// Checks that the announced tip is delivered and links to the block below it. A tip that changed meanwhile is looked at once more.
+    /// Checks that the announced tip is delivered and links to the block below it. A tip that changed
+    /// meanwhile is looked at once more.
     pub async fn verify_tip(&self, announced: Tip) -> Result<Tip, NodeError> {
         let mut tip = announced;
         for _ in 0..2 {
@@ -273,7 +274,8 @@ impl Node {
         reply.tx_hashes.iter().take(most).map(|text| hash(text)).collect()
     }
 
-    /// Transactions by hash, in the order asked for; those the node misses are left out. Every one that parses has its hash.
+    /// Transactions by hash, in the order asked for; those the node misses are left out. Every one that
+    /// parses has its hash.
     pub async fn transactions(&self, hashes: &[Hash32]) -> Result<Vec<Fetched>, NodeError> {
         let mut all = Vec::with_capacity(hashes.len());
         for chunk in hashes.chunks(CHUNK) {

@@ -1,5 +1,7 @@
 //! Requests to one node: bounded in time, number and length of the reply.
 
+use std::time::Duration;
+
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
@@ -12,6 +14,11 @@ use super::{Login, NodeError, PoolConfig};
 
 /// monerod's code for a height above its top (`CORE_RPC_ERROR_CODE_TOO_BIG_HEIGHT`).
 const TOO_BIG_HEIGHT: i64 = -2;
+
+/// A nonce is good on the connection it came by only, and the HTTP client may open another one while the last
+/// is still being put back (about one call in ten): then the login is simply tried again on the new one.
+const LOGIN_ATTEMPTS: usize = 5;
+const LOGIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// Longest text of a node's own error that is kept.
 const MAX_MESSAGE: usize = 200;
@@ -72,26 +79,26 @@ impl Http {
     async fn post(&self, path: &str, body: &Value) -> Result<Vec<u8>, NodeError> {
         let _permit = self.permits.acquire().await.map_err(transport)?;
         let body = body.to_string();
-        let response = match &self.login {
-            None => self.send(path, &body, None).await?,
-            Some(login) => {
-                let mut challenge = self.challenge.lock().await;
-                let answer =
-                    challenge.as_mut().map(|known| respond(known, login, path, &body)).transpose()?;
-                let first = self.send(path, &body, answer).await?;
-                if first.status() == StatusCode::UNAUTHORIZED {
-                    let mut fresh = read_challenge(&first)?;
-                    // The connection is reused only when the body was read to its end.
-                    self.read(first).await?;
-                    let answer = respond(&mut fresh, login, path, &body)?;
-                    *challenge = Some(fresh);
-                    let second = self.send(path, &body, Some(answer)).await?;
-                    return self.finish(second).await;
-                }
-                return self.finish(first).await;
-            }
+        let Some(login) = &self.login else {
+            let response = self.send(path, &body, None).await?;
+            return self.finish(response).await;
         };
-        self.finish(response).await
+        let mut challenge = self.challenge.lock().await;
+        for attempt in 0..LOGIN_ATTEMPTS {
+            if attempt > 1 {
+                tokio::time::sleep(LOGIN_PAUSE).await;
+            }
+            let answer = challenge.as_mut().map(|known| respond(known, login, path, &body)).transpose()?;
+            let response = self.send(path, &body, answer).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return self.finish(response).await;
+            }
+            *challenge = Some(read_challenge(&response)?);
+            // The connection is reused only when the body was read to its end.
+            self.read(response).await?;
+        }
+        *challenge = None;
+        Err(NodeError::Login)
     }
 
     async fn send(
@@ -152,7 +159,8 @@ fn checked<T: DeserializeOwned>(result: Value) -> Result<T, NodeError> {
     }
 }
 
-/// monerod offers MD5 and MD5-sess in two headers (epee `http_auth.cpp`); the first that can be read is taken.
+/// monerod offers MD5 and MD5-sess in two headers (epee `http_auth.cpp`); the first that can be read is
+/// taken.
 fn read_challenge(response: &Response) -> Result<WwwAuthenticateHeader, NodeError> {
     let offers = response.headers().get_all(WWW_AUTHENTICATE);
     let mut offers = offers.iter().filter_map(|offer| digest_auth::parse(offer.to_str().ok()?).ok());

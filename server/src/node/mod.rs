@@ -7,8 +7,8 @@
 //! http     bounded requests, digest login
 //! ```
 //!
-//! A node can still withhold data, or mine: proof of work is not checked here. Against that stand several nodes, and the rule that the
-//! chain followed never changes deeper than the configured reorganisation depth.
+//! A node can still withhold data, or mine: proof of work is not checked here. Against that stand several
+//! nodes, and the rule that the chain followed never changes deeper than the configured reorganisation depth.
 
 mod breaker;
 mod client;
@@ -74,7 +74,8 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// The defaults: 10 s timeout, 8 calls at a time, breaker after 3 failures for 2 s and more, liars for 60 s, 100 blocks, 32 MiB.
+    /// The defaults: 10 s timeout, 8 calls at a time, breaker after 3 failures for 2 s and more, liars for 60
+    /// s, 100 blocks, 32 MiB.
     pub fn new(network: Network, nodes: Vec<NodeConfig>) -> Self {
         Self {
             network,

@@ -60,12 +60,15 @@ impl NodePool {
     }
 
     /// The first good answer. [`NodeError::Missing`] when nodes answered and none had it.
-    async fn first<T>(&self, call: impl AsyncFn(&Node) -> Result<T, NodeError>) -> Result<T, NodeError> {
+    async fn first<T, F>(&self, call: impl Fn(Arc<Node>) -> F) -> Result<T, NodeError>
+    where
+        F: Future<Output = Result<T, NodeError>>,
+    {
         let mut failure = NodeError::NoneUsable;
         for (_, node) in self.order() {
             let outcome = async {
                 node.ensure_network().await?;
-                call(node).await
+                call(node.clone()).await
             };
             match node.judge(outcome.await) {
                 Ok(answer) => return Ok(answer),
@@ -76,8 +79,9 @@ impl NodePool {
         Err(failure)
     }
 
-    /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees with the one followed
-    /// down to the reorganisation depth. The node that serves it is asked first from then on.
+    /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees
+    /// with the one followed down to the reorganisation depth. The node that serves it is asked first from
+    /// then on.
     pub async fn tip(&self) -> Result<Tip, NodeError> {
         let asked = self.order().map(async |(number, node)| (number, node, node.judge(node.tip().await)));
         let mut failure = NodeError::NoneUsable;
@@ -118,7 +122,8 @@ impl NodePool {
         Ok(tip)
     }
 
-    /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks followed so far.
+    /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks
+    /// followed so far.
     async fn agrees(&self, node: &Node, tip: Tip) -> Result<(), NodeError> {
         let anchor = {
             let believed = lock(&self.believed);
@@ -172,18 +177,19 @@ impl NodePool {
 
     /// The block at a height with all its transactions.
     pub async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        self.first(async |node| node.block(height).await).await
+        self.first(|node| async move { node.block(height).await }).await
     }
 
     /// The hash of the block at a height.
     pub async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
-        self.first(async |node| node.header_hash(height).await).await
+        self.first(|node| async move { node.header_hash(height).await }).await
     }
 
-    /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned about once).
+    /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
+    /// about once).
     pub async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         let (present, fetched) = self
-            .first(async |node| {
+            .first(|node| async move {
                 let present: HashSet<Hash32> = node.pool_hashes(self.max_pool).await?.into_iter().collect();
                 let unknown: Vec<Hash32> = {
                     let known = lock(&self.mempool);
@@ -207,10 +213,10 @@ impl NodePool {
         Ok(known.values().flatten().cloned().collect())
     }
 
-    /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are verified; that a node
-    /// withholds it can't be excluded.
+    /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are
+    /// verified; that a node withholds it can't be excluded.
     pub async fn find(&self, hash: Hash32) -> Result<Option<(Tx, Place)>, NodeError> {
-        match self.first(async |node| node.find(hash).await).await {
+        match self.first(|node| async move { node.find(hash).await }).await {
             Ok(found) => Ok(Some(found)),
             Err(NodeError::Missing) => Ok(None),
             Err(error) => Err(error),
@@ -219,6 +225,6 @@ impl NodePool {
 
     /// The estimated fee in piconero a byte of weight: one node's word.
     pub async fn fee_per_byte(&self) -> Result<u64, NodeError> {
-        self.first(async |node| node.fee_per_byte().await).await
+        self.first(|node| async move { node.fee_per_byte().await }).await
     }
 }
