@@ -151,6 +151,16 @@ impl ActorHandles {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn set_hook(&self, hook: super::world::Hook) {
+        *self.world.hook.lock().unwrap() = Some(hook);
+    }
+
+    #[cfg(test)]
+    pub(super) fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
+    }
+
     /// Wakes the outbox: whoever stores events by other ways than an escrow's actor says so here.
     pub fn events_committed(&self) {
         self.world.committed.notify_one();
