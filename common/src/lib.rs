@@ -11,4 +11,6 @@ pub mod ids;
 pub mod multisig;
 pub mod role;
 mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
