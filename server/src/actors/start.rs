@@ -32,7 +32,7 @@ pub struct Options {
     pub threads: usize,
     /// Messages that may wait for the directory.
     pub mailbox: usize,
-    /// Commands that may wait for one escrow; one more is refused as busy.
+    /// Commands that may be under way with one escrow; one more is refused as busy.
     pub escrow_mailbox: usize,
     /// Escrow actors alive at once. Each takes some ten kilobytes.
     pub live: usize,
@@ -196,8 +196,7 @@ where
     });
     let arbiters: Vec<ArbiterHandle> = (0..options.threads).map(|_| Arbiter::new().handle()).collect();
     let finder: Arc<dyn Finder> = Arc::clone(&nodes) as Arc<dyn Finder>;
-    let directory =
-        Directory::new(Arc::clone(&world), finder, limits(&options), arbiters.clone()).start();
+    let directory = Directory::new(Arc::clone(&world), finder, limits(&options), arbiters.clone()).start();
     let tell: Recipient<Tell> = directory.clone().recipient();
     let (stop, stopped) = watch::channel(false);
     let health = Arc::new(Mutex::new(None));
@@ -229,11 +228,7 @@ fn limits(options: &Options) -> Limits {
         escrow_mailbox: options.escrow_mailbox,
         live: options.live,
         idle: options.idle,
-        restarts: Policy {
-            back_off: options.back_off,
-            window: options.panic_window,
-            most: options.panics,
-        },
+        restarts: Policy { back_off: options.back_off, window: options.panic_window, most: options.panics },
     }
 }
 

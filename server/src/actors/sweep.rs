@@ -11,11 +11,7 @@ use super::message::{Command, Refusal, Snapshot, Tell};
 pub(super) const WIDTH: usize = 32;
 
 /// Tells one escrow.
-pub(super) async fn tell(
-    to: &Recipient<Tell>,
-    id: EscrowId,
-    command: Command,
-) -> Result<Snapshot, Refusal> {
+pub(super) async fn tell(to: &Recipient<Tell>, id: EscrowId, command: Command) -> Result<Snapshot, Refusal> {
     let sent = to.send(Tell { id, command, expected: None });
     sent.await.unwrap_or(Err(Refusal::Unavailable))
 }

@@ -51,10 +51,8 @@ impl Troubles {
     /// Its actor panicked.
     pub fn failed(&mut self, id: EscrowId, now: Instant) -> Next {
         let Policy { back_off, window, most } = self.policy;
-        let trouble = self
-            .all
-            .entry(id)
-            .or_insert_with(|| Trouble { failures: VecDeque::new(), not_before: now });
+        let trouble =
+            self.all.entry(id).or_insert_with(|| Trouble { failures: VecDeque::new(), not_before: now });
         trouble.failures.push_back(now);
         while trouble.failures.front().is_some_and(|first| now.duration_since(*first) > window) {
             trouble.failures.pop_front();

@@ -58,7 +58,8 @@ impl WatchList {
         let inner = &mut *inner;
         let (keys, entries) = (Arc::make_mut(&mut inner.keys), Arc::make_mut(&mut inner.entries));
         if keys.iter().any(|key| ids.contains(&key.escrow())) {
-            let mut stay = keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
+            let mut stay =
+                keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
             entries.retain(|_| stay.next().unwrap_or(true));
             keys.retain(|key| !ids.contains(&key.escrow()));
         }

@@ -16,6 +16,14 @@ use super::super::message::{Command, Refusal};
 use super::super::outbox::{Outbox, Waiting};
 use super::kit::{Listener, Server, Told, Universe, until};
 
+/// A connection of somebody else to the same database.
+fn raw(universe: &Universe) -> SqliteConnection {
+    let path = universe.dir.path().join("aegis.db");
+    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    raw.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    raw
+}
+
 /// The next so many decisions of any escrow panic.
 fn panic_next(server: &Server, count: usize) {
     let left = AtomicUsize::new(count);
@@ -74,10 +82,10 @@ async fn a_commit_that_fails_leaves_the_state_and_says_why() {
     let server = universe.start().await;
     let id = server.create(&universe).await;
     let before = server.read(id).await;
-    let path = universe.dir.path().join("aegis.db");
-    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let mut raw = raw(&universe);
     for (text, full) in [("database or disk is full", true), ("disk I/O error", false)] {
-        let trigger = format!("CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, '{text}'); END");
+        let trigger =
+            format!("CREATE TRIGGER t BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, '{text}'); END");
         raw.batch_execute(&trigger).unwrap();
         let refused = server.say(&universe, id, Role::Buyer, Act::Accept {}).await.unwrap_err();
         match refused {
@@ -154,8 +162,7 @@ async fn a_crash_in_the_middle_of_dispatch_repeats_events_and_loses_none() {
     assert!(all.len() > 40 && all.iter().all(|event| event.escrow_id == Some(id)));
     server.stop();
     // The universe's own dispatcher has run; this one begins anew on a copy of the feed.
-    let path = universe.dir.path().join("aegis.db");
-    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let mut raw = raw(&universe);
     raw.batch_execute("DELETE FROM outbox_cursor").unwrap();
     let told: Told = Arc::new(Mutex::default());
     for left in [7, 20, usize::MAX] {
