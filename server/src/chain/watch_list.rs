@@ -1,5 +1,6 @@
 //! Who is watched. Shared: escrows are added and removed while the follower runs.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aegis_common::chain::WatchKey;
@@ -48,6 +49,25 @@ impl WatchList {
         let entry = Entry { number: inner.last, from_height };
         Arc::make_mut(&mut inner.keys).push(key);
         Arc::make_mut(&mut inner.entries).push(entry);
+    }
+
+    /// Watches many escrows at once, in time that grows with the list and not with its square.
+    pub fn add_all(&self, new: Vec<(WatchKey, u64)>) {
+        let ids: HashSet<EscrowId> = new.iter().map(|(key, _)| key.escrow()).collect();
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let inner = &mut *inner;
+        let (keys, entries) = (Arc::make_mut(&mut inner.keys), Arc::make_mut(&mut inner.entries));
+        if keys.iter().any(|key| ids.contains(&key.escrow())) {
+            let mut stay =
+                keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
+            entries.retain(|_| stay.next().unwrap_or(true));
+            keys.retain(|key| !ids.contains(&key.escrow()));
+        }
+        for (key, from_height) in new {
+            inner.last += 1;
+            keys.push(key);
+            entries.push(Entry { number: inner.last, from_height });
+        }
     }
 
     /// Watches an escrow no longer. A fact that is under way may still arrive.

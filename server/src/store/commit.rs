@@ -18,8 +18,8 @@ use super::types::{DbUuid, impossible};
 
 /// Longest text column in bytes: a snapshot with all its rounds and proofs stays far below.
 const MAX_TEXT: usize = 4 * 1024 * 1024;
-/// Most events of one change; three parties with a handful each.
-const MAX_EVENTS: usize = 64;
+/// Most events of one change: a block can make 64 outputs final at once, or undo them, and three parties are told.
+const MAX_EVENTS: usize = 256;
 
 /// What the caller believes is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

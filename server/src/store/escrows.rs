@@ -62,6 +62,8 @@ pub struct Watched {
     pub view_key: Zeroizing<[u8; 32]>,
     /// First block that may hold its outputs.
     pub watch_from: u64,
+    /// The whole state as JSON; the address is in it.
+    pub snapshot: String,
 }
 
 #[derive(Debug, Queryable, Insertable)]
@@ -202,6 +204,9 @@ pub(super) fn open_view_key(
     Ok(key)
 }
 
+/// Id, sealed view key, first block, snapshot.
+type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>, String);
+
 fn ids(raw: Vec<DbUuid>) -> Vec<EscrowId> {
     raw.into_iter().map(|id| EscrowId(id.into())).collect()
 }
@@ -233,19 +238,19 @@ impl Store {
     pub async fn watched(&self, after: Option<EscrowId>, limit: usize) -> Result<Vec<Watched>, StoreError> {
         let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
         self.read(move |conn, ring| {
-            let rows: Vec<(DbUuid, Option<Vec<u8>>, Option<i64>)> = escrows::table
+            let rows: Vec<WatchedRow> = escrows::table
                 .filter(escrows::watching)
                 .filter(escrows::id.gt(after))
                 .order(escrows::id)
                 .limit(page(limit))
-                .select((escrows::id, escrows::view_key, escrows::watch_from))
+                .select((escrows::id, escrows::view_key, escrows::watch_from, escrows::snapshot))
                 .load(conn)?;
-            let watched = rows.into_iter().map(|(id, sealed, from)| {
+            let watched = rows.into_iter().map(|(id, sealed, from, snapshot)| {
                 let (Some(sealed), Some(from)) = (sealed, from) else {
                     return Err(impossible("an escrow is watched without view key or height"));
                 };
                 let view_key = open_view_key(ring, id, &sealed)?;
-                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)? })
+                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)?, snapshot })
             });
             watched.collect()
         })
