@@ -56,11 +56,17 @@ impl Engine {
             Ok(shares) => shares,
             Err(asks) => return Ok(asks),
         };
-        if held
-            .book
-            .find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt))
-            .is_none()
-        {
+        let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
+        let synced = held.book.find(role, synced).is_some();
+        if view.shares != shares {
+            // Money came between the first export of this attempt and now, or one side's node is behind. An attempt
+            // divides what was final when it began; the next one divides what is final now.
+            return match synced && view.syncs.len() == 2 {
+                true => self.sync(held, session, view.attempt + 1).await,
+                false => Ok(Progress::Nothing),
+            };
+        }
+        if !synced {
             return self.sync(held, session, view.attempt).await;
         }
         let result = if role == view.proposer {
