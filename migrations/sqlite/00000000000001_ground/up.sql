@@ -1,0 +1,96 @@
+-- Times are unix milliseconds, amounts piconero, ids 16 bytes. The Postgres side has the same shape.
+
+CREATE TABLE users (
+    id             BLOB   NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    username       TEXT   NOT NULL CHECK (length(username) BETWEEN 1 AND 64),
+    username_lower TEXT   NOT NULL UNIQUE,
+    password_hash  TEXT   NOT NULL,
+    role           TEXT   NOT NULL CHECK (role IN ('user', 'arbiter', 'operator', 'admin')),
+    identity_key   BLOB   NOT NULL CHECK (length(identity_key) = 32),
+    signing_key    BLOB   NOT NULL CHECK (length(signing_key) = 32),
+    payout_address TEXT   NOT NULL,
+    created_at     BIGINT NOT NULL
+);
+CREATE INDEX users_role ON users (role, id);
+
+CREATE TABLE escrows (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    version        BIGINT  NOT NULL CHECK (version >= 0),
+    status         TEXT    NOT NULL CHECK (length(status) BETWEEN 1 AND 64),
+    buyer_id       BLOB    NOT NULL REFERENCES users (id),
+    seller_id      BLOB    NOT NULL REFERENCES users (id),
+    arbiter_id     BLOB    NOT NULL REFERENCES users (id),
+    creator_id     BLOB    NOT NULL REFERENCES users (id),
+    amount         BIGINT  NOT NULL CHECK (amount >= 0),
+    snapshot       TEXT    NOT NULL,
+    view_key       BLOB,
+    wake_at        BIGINT,
+    wake_height    BIGINT  CHECK (wake_height >= 0),
+    unmined        INTEGER NOT NULL CHECK (unmined >= 0),
+    watching       BOOLEAN NOT NULL CHECK (watching IN (0, 1)),
+    watch_from     BIGINT  CHECK (watch_from >= 0),
+    highest_output BIGINT  CHECK (highest_output >= 0),
+    created_at     BIGINT  NOT NULL,
+    updated_at     BIGINT  NOT NULL,
+    -- Nothing can be watched without its view key and a block to begin at.
+    CHECK (NOT watching OR (view_key IS NOT NULL AND watch_from IS NOT NULL))
+);
+CREATE INDEX escrows_wake_at ON escrows (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX escrows_wake_height ON escrows (wake_height) WHERE wake_height IS NOT NULL;
+CREATE INDEX escrows_unmined ON escrows (id) WHERE unmined > 0;
+CREATE INDEX escrows_highest_output ON escrows (highest_output) WHERE highest_output IS NOT NULL;
+CREATE INDEX escrows_watching ON escrows (id) WHERE watching;
+CREATE INDEX escrows_buyer ON escrows (buyer_id, id);
+CREATE INDEX escrows_seller ON escrows (seller_id, id);
+CREATE INDEX escrows_arbiter ON escrows (arbiter_id, id);
+
+CREATE TABLE journal (
+    escrow_id      BLOB   NOT NULL REFERENCES escrows (id),
+    version        BIGINT NOT NULL CHECK (version >= 0),
+    at             BIGINT NOT NULL,
+    event          TEXT   NOT NULL,
+    statement_hash BLOB   CHECK (length(statement_hash) = 32),
+    PRIMARY KEY (escrow_id, version)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX journal_statement ON journal (statement_hash) WHERE statement_hash IS NOT NULL;
+
+-- Outbox and per-user feed at once; `seq` is the cursor of both. AUTOINCREMENT: a number is never given twice.
+CREATE TABLE events (
+    seq        INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    event_id   BLOB    NOT NULL UNIQUE CHECK (length(event_id) = 16),
+    user_id    BLOB    NOT NULL REFERENCES users (id),
+    escrow_id  BLOB    REFERENCES escrows (id),
+    kind       TEXT    NOT NULL CHECK (length(kind) BETWEEN 1 AND 64),
+    payload    TEXT    NOT NULL,
+    created_at BIGINT  NOT NULL
+);
+CREATE INDEX events_user ON events (user_id, seq);
+
+CREATE TABLE idempotency (
+    user_id      BLOB    NOT NULL REFERENCES users (id),
+    key          TEXT    NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    request_hash BLOB    NOT NULL CHECK (length(request_hash) = 32),
+    status       INTEGER NOT NULL CHECK (status BETWEEN 100 AND 599),
+    response     TEXT    NOT NULL,
+    created_at   BIGINT  NOT NULL,
+    PRIMARY KEY (user_id, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_age ON idempotency (created_at);
+
+CREATE TABLE chain_progress (
+    network TEXT   NOT NULL PRIMARY KEY,
+    height  BIGINT NOT NULL CHECK (height >= 0),
+    hash    BLOB   NOT NULL CHECK (length(hash) = 32)
+);
+
+CREATE TABLE chain_blocks (
+    network TEXT   NOT NULL,
+    height  BIGINT NOT NULL CHECK (height >= 0),
+    hash    BLOB   NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (network, height)
+);
+
+CREATE TABLE outbox_cursor (
+    name TEXT   NOT NULL PRIMARY KEY,
+    seq  BIGINT NOT NULL CHECK (seq >= 0)
+);

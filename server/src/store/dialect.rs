@@ -1,0 +1,104 @@
+//! Everything that differs between SQLite and Postgres.
+
+use diesel::connection::SimpleConnection;
+use diesel::result::Error as DieselError;
+use diesel::{Connection, PgConnection, QueryResult, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::connection::{Conn, DatabaseUrl};
+use super::error::StoreError;
+
+const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
+const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
+
+/// Advisory locks of this program ("aegi" and a number). One writes at a time in the whole deployment, so that
+/// `events.seq` grows in the order of commits: a reader's cursor can't overtake a number still to appear.
+const BEGIN_POSTGRES: &str = "BEGIN; SELECT pg_advisory_xact_lock(1634035561, 1)";
+/// IMMEDIATE takes the write lock at once; the default would fail midway under contention.
+const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
+
+/// WAL: readers never wait for the writer. FULL: a commit is on disk when it returns.
+const SETUP_SQLITE: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
+    PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; \
+    PRAGMA journal_size_limit = 67108864;";
+/// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose.
+const SETUP_POSTGRES: &str = "SET synchronous_commit = 'on'; SET client_min_messages = 'warning'; \
+    SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
+    SET default_transaction_isolation = 'read committed';";
+
+/// Connects and sets the session up.
+pub(super) fn connect(url: &DatabaseUrl) -> Result<Conn, StoreError> {
+    let failed = |why: String| {
+        if says_disk_full(&why) { StoreError::Full } else { StoreError::Unavailable(why) }
+    };
+    match url {
+        DatabaseUrl::Sqlite(path) => {
+            create_private(path).map_err(|error| failed(error.to_string()))?;
+            let name = path.to_str().ok_or(StoreError::Url)?;
+            let mut conn = SqliteConnection::establish(name).map_err(|e| failed(e.to_string()))?;
+            conn.batch_execute(SETUP_SQLITE).map_err(|e| failed(e.to_string()))?;
+            Ok(Conn::Sqlite(conn))
+        }
+        DatabaseUrl::Postgres(url) => {
+            let mut conn = PgConnection::establish(url).map_err(|e| failed(e.to_string()))?;
+            conn.batch_execute(SETUP_POSTGRES).map_err(|e| failed(e.to_string()))?;
+            Ok(Conn::Postgres(conn))
+        }
+    }
+}
+
+/// SQLite makes its log files with the mode of the database file.
+fn create_private(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Makes a connection for reading only, so that no read can wait for, or disturb, the writer.
+pub(super) fn read_only(conn: &mut Conn) -> QueryResult<()> {
+    match conn {
+        Conn::Sqlite(conn) => conn.batch_execute("PRAGMA query_only = ON"),
+        Conn::Postgres(conn) => conn.batch_execute("SET default_transaction_read_only = on"),
+    }
+}
+
+/// Brings the schema up to date; harmless when it is. On Postgres one server migrates while others wait.
+pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
+    let done = match conn {
+        Conn::Sqlite(conn) => conn.run_pending_migrations(SQLITE_MIGRATIONS).map(drop),
+        Conn::Postgres(conn) => {
+            let lock = "SELECT pg_advisory_lock(1634035561, 2)";
+            conn.batch_execute(lock)?;
+            let done = conn.run_pending_migrations(POSTGRES_MIGRATIONS).map(drop);
+            conn.batch_execute("SELECT pg_advisory_unlock(1634035561, 2)")?;
+            done
+        }
+    };
+    done.map_err(|error| StoreError::Migration(error.to_string()))
+}
+
+/// Begins the one write transaction there can be.
+pub(super) fn begin(conn: &mut Conn) -> QueryResult<()> {
+    match conn {
+        Conn::Sqlite(conn) => conn.batch_execute(BEGIN_SQLITE),
+        Conn::Postgres(conn) => conn.batch_execute(BEGIN_POSTGRES),
+    }
+}
+
+/// Whether checking a connection before use is worth its price: a file doesn't go away, a server does.
+pub(super) fn check_before_use(url: &DatabaseUrl) -> bool {
+    matches!(url, DatabaseUrl::Postgres(_))
+}
+
+/// Neither driver passes the error code on; these texts are SQLITE_FULL's and strerror(ENOSPC)'s.
+pub(super) fn says_disk_full(text: &str) -> bool {
+    text.contains("database or disk is full") || text.contains("No space left on device")
+}
+
+/// Whether the transaction is lost, not merely the statement: then nothing more can be done in it.
+pub(super) fn back_to_savepoint(conn: &mut Conn) -> Result<(), DieselError> {
+    conn.batch_execute("ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item")
+}

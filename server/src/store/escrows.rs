@@ -1,0 +1,322 @@
+//! Escrow rows: what is stored of an escrow beside its journal, and the questions asked about many.
+
+use aegis_common::amount::Piconero;
+use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::time::Timestamp;
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use serde::de::IgnoredAny;
+use zeroize::Zeroizing;
+
+use super::Store;
+use super::error::StoreError;
+use super::schema::escrows;
+use super::types::{DbUuid, amount, height, impossible, natural, page, time};
+use crate::crypto::{Cell, Keyring};
+
+/// An escrow as it is stored. The snapshot is the truth; the other columns make it findable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EscrowRow {
+    /// Its id, a version 7 UUID: ordered by creation.
+    pub id: EscrowId,
+    /// Grows by one with each change.
+    pub version: i64,
+    /// Wire name of the status.
+    pub status: String,
+    /// Who pays.
+    pub buyer_id: UserId,
+    /// Who delivers.
+    pub seller_id: UserId,
+    /// Who rules in a dispute.
+    pub arbiter_id: UserId,
+    /// Who opened it.
+    pub creator_id: UserId,
+    /// The price.
+    pub amount: Piconero,
+    /// The whole state as JSON.
+    pub snapshot: String,
+    /// When the timers must look at it.
+    pub wake_at: Option<Timestamp>,
+    /// At which block height it must be looked at.
+    pub wake_height: Option<u64>,
+    /// How many things it has seen that wait for a block.
+    pub unmined: u32,
+    /// Whether the chain is scanned for it; needs a view key and `watch_from`.
+    pub watching: bool,
+    /// First block that may hold its outputs.
+    pub watch_from: Option<u64>,
+    /// Height of its highest output: a reorganisation below it concerns it.
+    pub highest_output: Option<u64>,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// What the scanner needs to know of an escrow.
+pub struct Watched {
+    /// Which escrow.
+    pub id: EscrowId,
+    /// Its private view key.
+    pub view_key: Zeroizing<[u8; 32]>,
+    /// First block that may hold its outputs.
+    pub watch_from: u64,
+}
+
+#[derive(Debug, Queryable, Insertable)]
+#[diesel(table_name = escrows, treat_none_as_default_value = false)]
+pub(super) struct RawEscrow {
+    pub id: DbUuid,
+    version: i64,
+    status: String,
+    buyer_id: DbUuid,
+    seller_id: DbUuid,
+    arbiter_id: DbUuid,
+    creator_id: DbUuid,
+    amount: i64,
+    snapshot: String,
+    view_key: Option<Vec<u8>>,
+    wake_at: Option<i64>,
+    wake_height: Option<i64>,
+    unmined: i32,
+    watching: bool,
+    watch_from: Option<i64>,
+    highest_output: Option<i64>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+/// What a change may write. Not listed: the two traders, the creator and the date of creation.
+#[derive(AsChangeset)]
+#[diesel(table_name = escrows, treat_none_as_null = true)]
+pub(super) struct Changes<'a> {
+    version: i64,
+    status: &'a str,
+    arbiter_id: DbUuid,
+    amount: i64,
+    snapshot: &'a str,
+    wake_at: Option<i64>,
+    wake_height: Option<i64>,
+    unmined: i32,
+    watching: bool,
+    watch_from: Option<i64>,
+    highest_output: Option<i64>,
+    updated_at: i64,
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = escrows)]
+pub(super) struct ViewKeyChange<'a> {
+    /// `None` keeps what is there.
+    view_key: Option<&'a [u8]>,
+}
+
+/// The place a view key is sealed for.
+pub(super) fn view_key_cell(escrow: &[u8]) -> Cell<'_> {
+    Cell { table: "escrows", column: "view_key", row: escrow }
+}
+
+impl RawEscrow {
+    pub fn encode(row: EscrowRow, view_key: Option<Vec<u8>>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.id.0.into(),
+            version: row.version,
+            status: row.status,
+            buyer_id: row.buyer_id.0.into(),
+            seller_id: row.seller_id.0.into(),
+            arbiter_id: row.arbiter_id.0.into(),
+            creator_id: row.creator_id.0.into(),
+            amount: amount(row.amount)?,
+            snapshot: row.snapshot,
+            view_key,
+            wake_at: row.wake_at.map(Timestamp::as_millisecond),
+            wake_height: row.wake_height.map(height).transpose()?,
+            unmined: i32::try_from(row.unmined).map_err(|_| impossible("unmined beyond 2^31"))?,
+            watching: row.watching,
+            watch_from: row.watch_from.map(height).transpose()?,
+            highest_output: row.highest_output.map(height).transpose()?,
+            created_at: row.created_at.as_millisecond(),
+            updated_at: row.updated_at.as_millisecond(),
+        })
+    }
+
+    pub fn changes(&self) -> (Changes<'_>, ViewKeyChange<'_>) {
+        let changes = Changes {
+            version: self.version,
+            status: &self.status,
+            arbiter_id: self.arbiter_id,
+            amount: self.amount,
+            snapshot: &self.snapshot,
+            wake_at: self.wake_at,
+            wake_height: self.wake_height,
+            unmined: self.unmined,
+            watching: self.watching,
+            watch_from: self.watch_from,
+            highest_output: self.highest_output,
+            updated_at: self.updated_at,
+        };
+        (changes, ViewKeyChange { view_key: self.view_key.as_deref() })
+    }
+
+    fn decode(self) -> Result<EscrowRow, StoreError> {
+        if serde_json::from_str::<IgnoredAny>(&self.snapshot).is_err() {
+            return Err(impossible("an escrow's snapshot is not JSON"));
+        }
+        Ok(EscrowRow {
+            id: EscrowId(self.id.into()),
+            version: self.version,
+            status: self.status,
+            buyer_id: UserId(self.buyer_id.into()),
+            seller_id: UserId(self.seller_id.into()),
+            arbiter_id: UserId(self.arbiter_id.into()),
+            creator_id: UserId(self.creator_id.into()),
+            amount: Piconero(natural(self.amount)?),
+            snapshot: self.snapshot,
+            wake_at: self.wake_at.map(time).transpose()?,
+            wake_height: self.wake_height.map(natural).transpose()?,
+            unmined: u32::try_from(self.unmined).map_err(|_| impossible("negative unmined"))?,
+            watching: self.watching,
+            watch_from: self.watch_from.map(natural).transpose()?,
+            highest_output: self.highest_output.map(natural).transpose()?,
+            created_at: time(self.created_at)?,
+            updated_at: time(self.updated_at)?,
+        })
+    }
+}
+
+fn open_view_key(ring: &Keyring, id: DbUuid, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+    let opened = ring.open(view_key_cell(&id.0), sealed)?;
+    let mut key = Zeroizing::new([0; 32]);
+    if opened.len() != key.len() {
+        return Err(impossible("a view key is not 32 bytes"));
+    }
+    key.copy_from_slice(&opened);
+    Ok(key)
+}
+
+fn ids(raw: Vec<DbUuid>) -> Vec<EscrowId> {
+    raw.into_iter().map(|id| EscrowId(id.into())).collect()
+}
+
+impl Store {
+    /// One escrow, or `None` where there is none of this id.
+    pub async fn escrow(&self, id: EscrowId) -> Result<Option<EscrowRow>, StoreError> {
+        let id = DbUuid::from(id.0);
+        self.read(move |conn, _| {
+            let row = escrows::table.find(id).first::<RawEscrow>(conn).optional()?;
+            row.map(RawEscrow::decode).transpose()
+        })
+        .await
+    }
+
+    /// An escrow's private view key, or `None` where there is no such escrow or no key yet.
+    pub async fn view_key(&self, id: EscrowId) -> Result<Option<Zeroizing<[u8; 32]>>, StoreError> {
+        let id = DbUuid::from(id.0);
+        self.read(move |conn, ring| {
+            let query = escrows::table.find(id).select(escrows::view_key);
+            let sealed = query.first::<Option<Vec<u8>>>(conn).optional()?.flatten();
+            sealed.map(|sealed| open_view_key(ring, id, &sealed)).transpose()
+        })
+        .await
+    }
+
+    /// Escrows to scan the chain for, in order of id, beginning after `after`; at most `limit` (and at most
+    /// [`super::MAX_PAGE`]). Fewer than `limit` means there are no more.
+    pub async fn watched(&self, after: Option<EscrowId>, limit: usize) -> Result<Vec<Watched>, StoreError> {
+        let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
+        self.read(move |conn, ring| {
+            let rows: Vec<(DbUuid, Option<Vec<u8>>, Option<i64>)> = escrows::table
+                .filter(escrows::watching)
+                .filter(escrows::id.gt(after))
+                .order(escrows::id)
+                .limit(page(limit))
+                .select((escrows::id, escrows::view_key, escrows::watch_from))
+                .load(conn)?;
+            let watched = rows.into_iter().map(|(id, sealed, from)| {
+                let (Some(sealed), Some(from)) = (sealed, from) else {
+                    return Err(impossible("an escrow is watched without view key or height"));
+                };
+                let view_key = open_view_key(ring, id, &sealed)?;
+                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)? })
+            });
+            watched.collect()
+        })
+        .await
+    }
+
+    /// Escrows whose `wake_at` has come, the longest overdue first.
+    pub async fn due_by_time(&self, now: Timestamp, limit: usize) -> Result<Vec<EscrowId>, StoreError> {
+        self.read(move |conn, _| {
+            let due = escrows::table.filter(escrows::wake_at.le(now.as_millisecond()));
+            Ok(ids(due.order(escrows::wake_at).limit(page(limit)).select(escrows::id).load(conn)?))
+        })
+        .await
+    }
+
+    /// Escrows whose `wake_height` is reached at `tip`, the longest overdue first.
+    pub async fn due_by_height(&self, tip: u64, limit: usize) -> Result<Vec<EscrowId>, StoreError> {
+        let tip = height(tip)?;
+        self.read(move |conn, _| {
+            let due = escrows::table.filter(escrows::wake_height.le(tip));
+            Ok(ids(due.order(escrows::wake_height).limit(page(limit)).select(escrows::id).load(conn)?))
+        })
+        .await
+    }
+
+    /// Escrows with something seen that no block holds yet, in order of id, beginning after `after`.
+    pub async fn unmined(&self, after: Option<EscrowId>, limit: usize) -> Result<Vec<EscrowId>, StoreError> {
+        let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
+        self.read(move |conn, _| {
+            // Spelled out, not bound: SQLite uses a partial index only where the query says its condition.
+            let waiting = escrows::table.filter(sql::<Bool>("unmined > 0")).filter(escrows::id.gt(after));
+            Ok(ids(waiting.order(escrows::id).limit(page(limit)).select(escrows::id).load(conn)?))
+        })
+        .await
+    }
+
+    /// Escrows with an output above a height: those that a reorganisation down to it concerns. Not limited by
+    /// pages: recent outputs only, bounded by what fits into the reorganised blocks.
+    pub async fn above_height(&self, floor: u64) -> Result<Vec<EscrowId>, StoreError> {
+        let floor = height(floor)?;
+        self.read(move |conn, _| {
+            let above = escrows::table.filter(escrows::highest_output.gt(floor));
+            Ok(ids(above.order(escrows::highest_output).select(escrows::id).load(conn)?))
+        })
+        .await
+    }
+
+    /// A user's escrows in any role, newest first, beginning after (older than) `before`, optionally of one
+    /// status only.
+    pub async fn escrows_of(
+        &self,
+        user: UserId,
+        before: Option<EscrowId>,
+        status: Option<String>,
+        limit: usize,
+    ) -> Result<Vec<EscrowRow>, StoreError> {
+        let user = DbUuid::from(user.0);
+        let before = before.map_or(DbUuid::from(uuid::Uuid::max()), |id| id.0.into());
+        self.read(move |conn, _| {
+            let mut found: Vec<RawEscrow> = Vec::new();
+            // One query a role, each answered by its own index; one query with OR would sort everything.
+            for role in 0..3 {
+                let mut query = escrows::table.into_boxed();
+                query = match role {
+                    0 => query.filter(escrows::buyer_id.eq(user)),
+                    1 => query.filter(escrows::seller_id.eq(user)),
+                    _ => query.filter(escrows::arbiter_id.eq(user)),
+                };
+                if let Some(status) = &status {
+                    query = query.filter(escrows::status.eq(status.clone()));
+                }
+                let query = query.filter(escrows::id.lt(before)).order(escrows::id.desc());
+                found.extend(query.limit(page(limit)).load::<RawEscrow>(conn)?);
+            }
+            found.sort_unstable_by_key(|row| std::cmp::Reverse(row.id.0));
+            found.dedup_by_key(|row| row.id);
+            found.into_iter().take(limit.min(super::MAX_PAGE)).map(RawEscrow::decode).collect()
+        })
+        .await
+    }
+}

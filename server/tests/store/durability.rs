@@ -1,0 +1,215 @@
+//! What is acknowledged survives: crashes, a full disk, and the schema is the same on both databases.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::postgres::Postgres;
+use crate::rows::{next, open, opening, parties, sqlite};
+use aegis_common::ids::EscrowId;
+use aegis_server::store::{CommitError, DatabaseUrl};
+use diesel::connection::SimpleConnection;
+use diesel::sql_types::Text;
+use diesel::{Connection, PgConnection, QueryableByName, RunQueryDsl, SqliteConnection, sql_query};
+
+const CHILD_URL: &str = "AEGIS_TEST_CRASH_URL";
+
+/// The victim: commits on fifty escrows at once and reports each acknowledged version, until killed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started and killed by the crash tests"]
+async fn victim() {
+    let Ok(url) = std::env::var(CHILD_URL) else { return };
+    let store = open(&url.parse().unwrap());
+    let people = parties(&store).await;
+    let writers = (0..50).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut commit = opening(people);
+            loop {
+                store.commit(commit.clone()).await.unwrap();
+                writeln!(std::io::stdout(), "ack {} {}", commit.escrow.id, commit.escrow.version).unwrap();
+                commit = next(&commit);
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+async fn kill_midstream(text: &str) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["durability::victim", "--exact", "--ignored", "--nocapture"])
+        .env(CHILD_URL, text)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    let reader = std::thread::spawn(move || {
+        let mut acknowledged: HashMap<EscrowId, i64> = HashMap::new();
+        let mut count = 0;
+        for line in output.lines().map_while(Result::ok) {
+            let Some((id, version)) = line.strip_prefix("ack ").and_then(|rest| rest.split_once(' ')) else {
+                continue;
+            };
+            // The kill may cut the last line short; a shorter number is a smaller claim.
+            let Ok(version) = version.parse() else { continue };
+            acknowledged.insert(id.parse().unwrap(), version);
+            count += 1;
+        }
+        (acknowledged, count)
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // SIGKILL.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (acknowledged, count) = reader.join().unwrap();
+    assert!(count > 100, "only {count} acknowledged");
+
+    let store = open(&text.parse().unwrap());
+    for (id, version) in acknowledged {
+        let stored = store.escrow(id).await.unwrap().unwrap();
+        assert!(stored.version >= version, "{id}: {version} acknowledged, {} stored", stored.version);
+        // And nothing by halves: snapshot and journal agree.
+        let journal = store.journal(id, -1, 10_000).await.unwrap();
+        assert_eq!(journal.len(), usize::try_from(stored.version).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_before_kill_9_is_there_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    kill_midstream(&format!("sqlite:{}", dir.path().join("aegis.db").display())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_before_kill_9_is_there_on_postgres() {
+    let server = Postgres::start();
+    let DatabaseUrl::Postgres(url) = server.database("crash") else { panic!() };
+    kill_midstream(&url).await;
+}
+
+/// A file system of a fixed size; `None` where this user may not mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).status();
+        mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_reported_reads_go_on_and_space_brings_writes_back() {
+    let Some(disk) = SmallDisk::mount("4m") else { return };
+    let store = open(&sqlite(disk.path()));
+    let people = parties(&store).await;
+    let mut commit = opening(people);
+    store.commit(commit.clone()).await.unwrap();
+    let ballast = disk.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while file.write(&[0; 4096]).is_ok_and(|n| n > 0) {}
+
+    let full = loop {
+        let following = next(&commit);
+        match store.commit(following.clone()).await {
+            Ok(_) => commit = following,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(full, CommitError::Full);
+    assert_eq!(store.commit(next(&commit)).await, Err(CommitError::Full));
+    assert_eq!(store.escrow(commit.escrow.id).await.unwrap(), Some(commit.escrow.clone()));
+
+    std::fs::remove_file(&ballast).unwrap();
+    drop(file);
+    let following = next(&commit);
+    store.commit(following.clone()).await.unwrap();
+    assert_eq!(store.escrow(commit.escrow.id).await.unwrap(), Some(following.escrow));
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    line: String,
+}
+
+fn lines(rows: Vec<Line>) -> BTreeSet<String> {
+    rows.into_iter().map(|row| row.line.to_lowercase()).collect()
+}
+
+const SQLITE_COLUMNS: &str = "SELECT m.name || '.' || c.name || ' ' \
+    || CASE WHEN m.name = 'events' AND c.name = 'seq' THEN 'BIGINT' ELSE c.type END \
+    || CASE c.\"notnull\" WHEN 1 THEN ' not null' ELSE '' END AS line \
+    FROM sqlite_master m, pragma_table_info(m.name) c \
+    WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '__diesel%'";
+const POSTGRES_COLUMNS: &str = "SELECT table_name || '.' || column_name || ' ' \
+    || CASE data_type WHEN 'bytea' THEN 'blob' ELSE data_type END \
+    || CASE is_nullable WHEN 'NO' THEN ' not null' ELSE '' END AS line \
+    FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE '\\_\\_diesel%'";
+const SQLITE_INDEXES: &str = "SELECT tbl_name || ' ' || name AS line FROM sqlite_master \
+    WHERE type = 'index' AND name NOT LIKE 'sqlite_%'";
+// The indexes behind constraints have names that the migrations don't give.
+const POSTGRES_INDEXES: &str = "SELECT tablename || ' ' || indexname AS line FROM pg_indexes \
+    WHERE schemaname = 'public' AND indexname NOT LIKE '%\\_pkey' AND indexname NOT LIKE '%\\_key'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_databases_have_the_same_tables_columns_and_indexes() {
+    let (dir, server) = (tempfile::tempdir().unwrap(), Postgres::start());
+    let (sqlite, postgres) = (sqlite(dir.path()), server.database("schema"));
+    drop((open(&sqlite), open(&postgres)));
+    let (DatabaseUrl::Sqlite(path), DatabaseUrl::Postgres(url)) = (sqlite, postgres) else { panic!() };
+    let mut sqlite = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    sqlite.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    let mut postgres = PgConnection::establish(&url).unwrap();
+    for (left, right) in [(SQLITE_COLUMNS, POSTGRES_COLUMNS), (SQLITE_INDEXES, POSTGRES_INDEXES)] {
+        let left = lines(sql_query(left).load(&mut sqlite).unwrap());
+        let right = lines(sql_query(right).load(&mut postgres).unwrap());
+        assert!(!left.is_empty());
+        assert_eq!(left, right);
+    }
+}
+
+#[derive(QueryableByName)]
+struct Plan {
+    #[diesel(sql_type = Text)]
+    detail: String,
+}
+
+#[test]
+fn sqlite_answers_each_search_by_its_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = sqlite(dir.path());
+    drop(open(&url));
+    let DatabaseUrl::Sqlite(path) = url else { panic!() };
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
+    for (condition, index) in [
+        ("`escrows`.`wake_at` <= ? ORDER BY wake_at", "escrows_wake_at"),
+        ("`escrows`.`wake_height` <= ? ORDER BY wake_height", "escrows_wake_height"),
+        ("`escrows`.`highest_output` > ? ORDER BY highest_output", "escrows_highest_output"),
+        ("unmined > 0 AND id > ? ORDER BY id", "escrows_unmined"),
+        ("`escrows`.`watching` AND id > ? ORDER BY id", "escrows_watching"),
+        ("buyer_id = ? AND id < ? ORDER BY id DESC", "escrows_buyer"),
+    ] {
+        let query = format!("EXPLAIN QUERY PLAN SELECT id FROM escrows WHERE {condition} LIMIT 10");
+        let plan: Vec<Plan> = sql_query(query).load(&mut conn).unwrap();
+        let plan: Vec<_> = plan.into_iter().map(|row| row.detail).collect();
+        assert!(plan.len() == 1 && plan[0].contains(index), "{condition}: {plan:?}");
+    }
+}
