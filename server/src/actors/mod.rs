@@ -1,3 +1,4 @@
 //! The actors.
 
 pub mod message;
+pub mod sessions;

@@ -1,0 +1,53 @@
+//! What can be said to the actor that knows the live sockets, and what it says to them.
+
+use actix::{Message, Recipient};
+use aegis_common::ids::UserId;
+use aegis_common::wire::event::EventFrame;
+
+/// Names a live socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketId(pub u64);
+
+/// The account has as many sockets as it may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many sockets are open for this account")]
+pub struct TooManySockets;
+
+/// A socket opens. Whatever is delivered after the answer reaches it.
+#[derive(Message)]
+#[rtype(result = "Result<SocketId, TooManySockets>")]
+pub struct Join {
+    /// Whose.
+    pub user: UserId,
+    /// The socket.
+    pub socket: Recipient<Wake>,
+}
+
+/// A socket is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub socket: SocketId,
+}
+
+/// An event has become durable: tell its user's sockets. Losing this message loses no event, only promptness.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Deliver {
+    /// For whom.
+    pub user: UserId,
+    /// The event.
+    pub frame: EventFrame,
+}
+
+/// To a socket: the feed has grown to this position. The socket reads on from its own cursor, so that lost, repeated
+/// or reordered wakes make neither gap nor repetition.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub struct Wake {
+    /// Position of the new event.
+    pub seq: i64,
+}
