@@ -4,6 +4,7 @@
 pub mod address;
 pub mod amount;
 pub mod canonical;
+pub mod chain;
 pub mod code;
 pub mod escrow;
 pub mod hash;
@@ -11,5 +12,7 @@ pub mod ids;
 pub mod multisig;
 pub mod role;
 mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod wire;

@@ -7,7 +7,9 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 /// A canonical point of full order: under a key of small order anybody can make signatures that verify.
 pub fn is_signing_key(key: &Key32) -> bool {
     let point = CompressedEdwardsY(key.0).decompress();
-    point.is_some_and(|point| point.compress().0 == key.0 && point.is_torsion_free() && !point.is_small_order())
+    point.is_some_and(|point| {
+        point.compress().0 == key.0 && point.is_torsion_free() && !point.is_small_order()
+    })
 }
 
 /// Not of small order: such a key gives the same shared secret with everybody (RFC 7748 §6.1).

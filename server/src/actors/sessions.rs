@@ -9,7 +9,8 @@ use actix::prelude::SendError;
 use actix::{Actor, Context, Handler, MessageResult, Recipient};
 use aegis_common::ids::UserId;
 
-use message::{Deliver, Join, Leave, SocketId, TooManySockets, Wake};
+use super::outbox::Deliver;
+use message::{Join, Leave, SocketId, TooManySockets, Wake};
 
 /// User to live sockets.
 pub struct Sessions {

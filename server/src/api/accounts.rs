@@ -77,11 +77,7 @@ pub async fn payout_address(
     responses((status = 200, body = UserView), Refused)
 )]
 #[get("/api/v1/users/{username}")]
-pub async fn user(
-    _: Caller,
-    state: Data<State>,
-    username: Path<String>,
-) -> Result<Json<UserView>, ApiError> {
+pub async fn user(_: Caller, state: Data<State>, username: Path<String>) -> Result<Json<UserView>, ApiError> {
     Ok(Json(state.accounts.lookup(&username).await?))
 }
 

@@ -62,7 +62,9 @@ fn refuse(error: &serde_json::Error) -> ApiError {
     let said = error.to_string();
     let code = if !error.is_data() {
         Code::Malformed
-    } else if [AddressError::Malformed, AddressError::InvalidKey].iter().any(|e| said.starts_with(&e.to_string()))
+    } else if [AddressError::Malformed, AddressError::InvalidKey]
+        .iter()
+        .any(|e| said.starts_with(&e.to_string()))
     {
         Code::BadAddress
     } else {

@@ -69,7 +69,8 @@ fn state(req: &HttpRequest) -> Result<&web::Data<State>, ApiError> {
 fn authenticate(req: &HttpRequest) -> Result<Caller, ApiError> {
     let state = state(req)?;
     let header = req.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|text| text.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
+    let token =
+        header.and_then(|text| text.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
     let (_, token) = token.ok_or_else(|| ApiError::of(Code::Unauthenticated))?;
     let bearer = state.tokens.verify(token.trim(), state.clock.now());
     bearer.map(Caller).map_err(|error: TokenError| ApiError::new(Code::Unauthenticated, error.to_string()))

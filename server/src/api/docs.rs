@@ -46,7 +46,8 @@ pub struct Refused;
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        let content = Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name("Problem"))));
+        let content =
+            Content::new(Some(RefOr::<utoipa::openapi::Schema>::Ref(Ref::from_schema_name("Problem"))));
         let response = ResponseBuilder::new()
             .description("A refusal or failure, as a problem document")
             .content(MEDIA_TYPE, content)

@@ -29,16 +29,26 @@ use crate::escrows::Kept;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl State {
-    async fn tell(&self, id: EscrowId, command: Command, expected: Option<i64>) -> Result<Snapshot, ApiError> {
+    async fn tell(
+        &self,
+        id: EscrowId,
+        command: Command,
+        expected: Option<i64>,
+    ) -> Result<Snapshot, ApiError> {
         Ok(self.tell.send(Tell { id, command, expected }).timeout(PATIENCE).await??)
     }
 
     fn view(&self, kept: &Kept) -> EscrowView {
-        EscrowView::of(&kept.escrow, kept.version, self.tip.height())
+        EscrowView::of(&kept.escrow, kept.version, self.height())
     }
 
     fn view_of(&self, snapshot: &Snapshot) -> EscrowView {
-        EscrowView::of(&snapshot.escrow, snapshot.version, self.tip.height())
+        EscrowView::of(&snapshot.escrow, snapshot.version, self.height())
+    }
+
+    /// Height of the newest block; zero until it is known, so that nothing looks more confirmed than it is.
+    fn height(&self) -> u64 {
+        self.tip.height().unwrap_or(0)
     }
 }
 
@@ -118,8 +128,7 @@ pub async fn list(
     query: Query<ListQuery>,
 ) -> Result<Json<EscrowPage>, ApiError> {
     let before = query.before.map(EscrowId);
-    let (kept, next) =
-        state.escrows.page(caller.user(), before, query.status, page(query.limit)?).await?;
+    let (kept, next) = state.escrows.page(caller.user(), before, query.status, page(query.limit)?).await?;
     Ok(Json(EscrowPage { escrows: kept.iter().map(|kept| state.view(kept)).collect(), next }))
 }
 

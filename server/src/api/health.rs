@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::docs::Refused;
+use crate::node::NodeState;
 
 /// How the server is.
 #[derive(Serialize, ToSchema)]
@@ -17,8 +18,8 @@ pub struct Health {
     pub version: &'static str,
     /// Whether the database answers.
     pub database: bool,
-    /// Height of the newest block that was processed.
-    pub tip: u64,
+    /// Height of the newest block that was processed; null before the first.
+    pub tip: Option<u64>,
     /// The nodes in the order of the configuration.
     pub nodes: Vec<NodeHealth>,
 }
@@ -58,23 +59,25 @@ async fn look(state: &State) -> HttpResponse {
     if let Err(error) = &database {
         tracing::error!(%error, "the database does not answer");
     }
-    let nodes: Vec<NodeHealth> = state
-        .tip
-        .nodes()
+    // Neither URLs nor reasons: this is public, and a node may be an onion service.
+    let nodes: Vec<NodeHealth> = (state.nodes)()
         .into_iter()
-        .map(|node| NodeHealth { reachable: node.reachable, height: node.height })
+        .map(|node| NodeHealth {
+            reachable: node.state == NodeState::Up,
+            height: node.tip.map(|tip| tip.height),
+        })
         .collect();
-    let is_followed = nodes.is_empty() || nodes.iter().any(|node| node.reachable);
-    let health = Health {
+    let is_followed = nodes.iter().any(|node| node.reachable);
+    let found = Health {
         status: if database.is_ok() && is_followed { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
         database: database.is_ok(),
         tip: state.tip.height(),
         nodes,
     };
-    if health.database {
-        HttpResponse::Ok().json(health)
+    if found.database {
+        HttpResponse::Ok().json(found)
     } else {
-        HttpResponse::ServiceUnavailable().json(health)
+        HttpResponse::ServiceUnavailable().json(found)
     }
 }

@@ -27,7 +27,11 @@ struct Limit<K: Hash + Eq + Clone> {
 
 impl<K: Hash + Eq + Clone> Limit<K> {
     fn new(quota: Quota) -> Self {
-        Self { limiter: RateLimiter::keyed(quota), clock: DefaultClock::default(), checks: AtomicUsize::new(1) }
+        Self {
+            limiter: RateLimiter::keyed(quota),
+            clock: DefaultClock::default(),
+            checks: AtomicUsize::new(1),
+        }
     }
 
     fn check(&self, key: &K) -> Result<(), ApiError> {

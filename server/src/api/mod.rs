@@ -21,12 +21,13 @@ use actix::{Addr, Recipient};
 use aegis_common::time::Clock;
 
 use crate::accounts::Accounts;
+use crate::actors::ChainTip;
 use crate::actors::message::{Create, Tell};
 use crate::actors::sessions::Sessions;
 use crate::crypto::token::Tokens;
 use crate::escrows::{Drafts, Escrows};
+use crate::node::NodeStatus;
 use crate::store::Store;
-use crate::tip::ChainTip;
 use limits::RateLimits;
 use problem::ApiError;
 use tickets::Tickets;
@@ -45,8 +46,10 @@ pub struct State {
     pub tokens: Arc<Tokens>,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// The chain's tip and the nodes.
+    /// The chain's tip.
     pub tip: ChainTip,
+    /// How the nodes are, in the order of the configuration.
+    pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
     /// To the actors that own escrows.
     pub tell: Recipient<Tell>,
     /// To the actor that makes escrows.

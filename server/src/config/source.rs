@@ -14,14 +14,21 @@ const PREFIX: &str = "AEGIS_";
 /// A setting as it is declared.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
-    /// What it is about, a line of text each.
-    pub concern: &'static [&'static str],
     /// Name of the variable.
     pub key: &'static str,
     /// Default, as one would write it.
     pub default: &'static str,
     /// Documentation, a line of text each.
     pub doc: &'static [&'static str],
+}
+
+/// Settings that belong together.
+#[derive(Debug, Clone, Copy)]
+pub struct Concern {
+    /// What they are about, a line of text each.
+    pub about: &'static [&'static str],
+    /// The settings.
+    pub settings: &'static [Setting],
 }
 
 /// The configuration can't be used; the server must not start.
@@ -49,12 +56,13 @@ pub(super) struct Source(BTreeMap<String, String>);
 impl Source {
     pub fn new(
         env: impl IntoIterator<Item = (String, String)>,
-        known: &[Setting],
+        concerns: &[Concern],
     ) -> Result<Self, ConfigError> {
         let mut ours: BTreeMap<String, String> =
             env.into_iter().filter(|(key, _)| key.starts_with(PREFIX)).collect();
         let file = ours.remove(FILE);
-        if let Some(key) = ours.keys().find(|key| !known.iter().any(|setting| setting.key == *key)) {
+        let known: Vec<&str> = concerns.iter().flat_map(|c| c.settings).map(|setting| setting.key).collect();
+        if let Some(key) = ours.keys().find(|key| !known.contains(&key.as_str())) {
             return Err(ConfigError::Unknown(key.clone()));
         }
         // All values of the environment stay text: nothing is guessed to be a number or a list.
@@ -67,7 +75,7 @@ impl Source {
             .merge(Serialized::defaults(ours))
             .extract()
             .map_err(|error| ConfigError::File(format!("{}: {error}", file.unwrap_or_default())))?;
-        if let Some(key) = merged.keys().find(|key| !known.iter().any(|known| in_file(known.key) == **key)) {
+        if let Some(key) = merged.keys().find(|key| !known.iter().any(|known| in_file(known) == **key)) {
             return Err(ConfigError::Unknown(key.clone()));
         }
         Ok(Self(merged.into_iter().map(|(key, value)| (key, as_text(&value))).collect()))
@@ -107,22 +115,20 @@ fn as_text(value: &Value) -> String {
 }
 
 /// The text of `.env.example`.
-pub fn env_example(settings: &[Setting]) -> String {
+pub fn env_example(concerns: &[Concern]) -> String {
     let mut text = String::from(
         "# Settings of aegis-server with their defaults. Made by `aegis-server settings`; a test keeps it in step.\n\
          # The same keys, in lower case and without AEGIS_, may stand in a TOML file named by AEGIS_CONFIG.\n",
     );
-    let mut concern: &[&str] = &[];
-    for setting in settings {
-        if setting.concern != concern {
-            concern = setting.concern;
-            let _ = write!(text, "\n#{}\n", concern.join(""));
+    for concern in concerns {
+        let _ = write!(text, "\n## {}\n", concern.about.join("").trim());
+        for Setting { key, default, doc } in concern.settings {
+            text.push('\n');
+            for line in *doc {
+                let _ = writeln!(text, "#{line}");
+            }
+            let _ = writeln!(text, "{key}={default}");
         }
-        text.push('\n');
-        for line in setting.doc {
-            let _ = writeln!(text, "#{line}");
-        }
-        let _ = writeln!(text, "{}={}", setting.key, setting.default);
     }
     text
 }

@@ -73,6 +73,11 @@ impl Keyring {
         Ok(sealed)
     }
 
+    /// Whether a sealed value lies under the current key and version; if not, seal it anew.
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        sealed.strip_prefix(&[VERSION]).is_some_and(|rest| rest.starts_with(&self.current().0.0))
+    }
+
     /// Opens a value that was sealed for this cell under any key of the ring.
     pub fn open(&self, cell: Cell<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         if sealed.len() > HEADER + MAX_PLAINTEXT + TAG {
@@ -140,5 +145,6 @@ mod tests {
         assert_eq!(rotated.current_id(), ring("b").current_id());
         let fresh = rotated.seal(CELL, b"secret").unwrap();
         assert!(ring("b").open(CELL, &fresh).is_ok());
+        assert!(rotated.is_current(&fresh) && !rotated.is_current(&sealed));
     }
 }

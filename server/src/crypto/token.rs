@@ -71,7 +71,8 @@ pub struct Tokens {
 impl Tokens {
     /// With the seed in a file that only the server's user may read; it is made where there is none.
     pub fn load_or_create(path: &Path) -> Result<Self, TokenKeyError> {
-        Ok(Self::from_seed(&secret_file::load_or_create(path)?)?)
+        let seed = secret_file::load_or_create(path)?;
+        Ok(Self::from_seed(&seed)?)
     }
 
     /// With an Ed25519 seed.

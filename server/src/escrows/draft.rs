@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::{Contract, ContractError, Party, PlatformFee};
-use aegis_common::escrow::state::Status;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
@@ -94,18 +93,13 @@ impl Drafts {
     }
 
     /// A checked contract with a new id.
-    pub async fn draft(
-        &self,
-        creator: UserId,
-        request: CreateEscrowRequest,
-    ) -> Result<Contract, DraftError> {
+    pub async fn draft(&self, creator: UserId, request: CreateEscrowRequest) -> Result<Contract, DraftError> {
         if !request.role.is_trader() {
             return Err(DraftError::NotATrader);
         }
         let unknown = |field| DraftError::UnknownUser { field };
         let creator = self.store.user(creator).await?.ok_or(unknown("creator"))?;
-        let other =
-            self.named(&request.counterparty).await?.filter(|row| row.id != creator.id);
+        let other = self.named(&request.counterparty).await?.filter(|row| row.id != creator.id);
         let other = other.ok_or(unknown("counterparty"))?;
         let traders = [creator.id, other.id];
         let arbiter = match &request.arbiter {
@@ -192,6 +186,8 @@ fn party(row: UserRow) -> Result<Party, DraftError> {
 /// Statuses by their wire names must stay in step with the domain.
 #[cfg(test)]
 mod tests {
+    use aegis_common::escrow::state::Status;
+
     use super::*;
 
     #[test]

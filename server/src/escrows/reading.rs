@@ -5,6 +5,8 @@ use aegis_common::escrow::state::{Escrow, Status};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
 
+use serde::Deserialize;
+
 use crate::store::{EscrowRow, Store, StoreError};
 
 /// Journal rows read at once for a transcript.
@@ -38,6 +40,12 @@ pub struct Kept {
     pub escrow: Escrow,
     /// Its version.
     pub version: i64,
+}
+
+/// What a transcript needs of a journal entry.
+#[derive(Deserialize)]
+struct Entry {
+    event: Event,
 }
 
 impl Kept {
@@ -113,9 +121,9 @@ impl Escrows {
                 if row.statement_hash.is_none() {
                     continue;
                 }
-                let event = serde_json::from_str(&row.event)
+                let entry: Entry = serde_json::from_str(&row.event)
                     .map_err(|error| ReadError::Inconsistent { id, why: error.to_string() })?;
-                if let Event::Statement { signed } = event {
+                if let Event::Statement { signed } = entry.event {
                     entries.push(TranscriptEntry { version: row.version, at: row.at, signed: *signed });
                 }
             }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Store;
 use super::connection::Conn;
+use super::dialect::native;
 use super::error::{CommitError, StoreError};
 use super::escrows::{EscrowRow, RawEscrow, view_key_cell};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
@@ -17,8 +18,8 @@ use super::types::{DbUuid, impossible};
 
 /// Longest text column in bytes: a snapshot with all its rounds and proofs stays far below.
 const MAX_TEXT: usize = 4 * 1024 * 1024;
-/// Most events of one change; three parties with a handful each.
-const MAX_EVENTS: usize = 64;
+/// Most events of one change: a block can make 64 outputs final at once, or undo them, and three parties are told.
+const MAX_EVENTS: usize = 256;
 
 /// What the caller believes is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,12 +170,12 @@ impl Prepared {
             })?;
         }
         if let Some(row) = &self.journal {
-            diesel::insert_into(journal::table).values(row).execute(conn)?;
+            native!(conn, c => diesel::insert_into(journal::table).values(row).execute(c))?;
         }
         let mut event_seqs = Vec::with_capacity(self.events.len());
         for event in &self.events {
-            let insert = diesel::insert_into(events::table).values(event);
-            event_seqs.push(insert.returning(events::seq).get_result(conn)?);
+            let insert = diesel::insert_into(events::table).values(event).returning(events::seq);
+            event_seqs.push(native!(conn, c => insert.get_result(c))?);
         }
         Ok(Committed { event_seqs })
     }
@@ -188,12 +189,17 @@ impl Prepared {
                 if version.first::<i64>(conn).optional()?.is_some() {
                     return Ok(Err(CommitError::Duplicate));
                 }
-                diesel::insert_into(escrows::table).values(row).execute(conn)?;
+                native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
             }
             Expected::Version(expected) => {
                 let target = escrows::table.filter(escrows::id.eq(row.id));
                 let target = target.filter(escrows::version.eq(expected));
-                if diesel::update(target).set(row.changes()).execute(conn)? == 0 {
+                let changes = row.changes();
+                let changed = match row.view_key() {
+                    None => native!(conn, c => diesel::update(target).set(changes).execute(c))?,
+                    Some(key) => diesel::update(target).set((changes, key)).execute(conn)?,
+                };
+                if changed == 0 {
                     return Ok(Err(match version.first(conn).optional()? {
                         Some(actual) => CommitError::Stale { actual },
                         None => CommitError::Missing,

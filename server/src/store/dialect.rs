@@ -17,10 +17,11 @@ const BEGIN_POSTGRES: &str = "BEGIN; SELECT pg_advisory_xact_lock(1634035561, 1)
 /// IMMEDIATE takes the write lock at once; the default would fail midway under contention.
 const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
-/// WAL: readers never wait for the writer. FULL: a commit is on disk when it returns.
+/// WAL: readers never wait for the writer. FULL: a commit is on disk when it returns. A batch dirties some
+/// thousand pages: the cache (16 MiB) must hold them, and a checkpoint shall serve several batches (32 MiB).
 const SETUP_SQLITE: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; \
-    PRAGMA journal_size_limit = 67108864;";
+    PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;";
 /// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose.
 const SETUP_POSTGRES: &str = "SET synchronous_commit = 'on'; SET client_min_messages = 'warning'; \
     SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
@@ -65,15 +66,27 @@ pub(super) fn read_only(conn: &mut Conn) -> QueryResult<()> {
     }
 }
 
+/// Runs a query on the backend's own connection type. Diesel then finds the prepared statement by type; through
+/// `MultiConnection` it builds the SQL text each time. For the statements of a commit, nowhere else.
+macro_rules! native {
+    ($conn:expr, $native:ident => $query:expr) => {
+        match $conn {
+            $crate::store::connection::Conn::Sqlite($native) => $query,
+            $crate::store::connection::Conn::Postgres($native) => $query,
+        }
+    };
+}
+pub(super) use native;
+
 /// Brings the schema up to date; harmless when it is. On Postgres one server migrates while others wait.
 pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     let done = match conn {
         Conn::Sqlite(conn) => conn.run_pending_migrations(SQLITE_MIGRATIONS).map(drop),
         Conn::Postgres(conn) => {
-            let lock = "SELECT pg_advisory_lock(1634035561, 2)";
-            conn.batch_execute(lock)?;
+            // A migration of a large table, or waiting for another server's, may take longer than a query.
+            conn.batch_execute("SET statement_timeout = 0; SELECT pg_advisory_lock(1634035561, 2)")?;
             let done = conn.run_pending_migrations(POSTGRES_MIGRATIONS).map(drop);
-            conn.batch_execute("SELECT pg_advisory_unlock(1634035561, 2)")?;
+            conn.batch_execute("SELECT pg_advisory_unlock(1634035561, 2); SET statement_timeout = '30s'")?;
             done
         }
     };
@@ -98,7 +111,7 @@ pub(super) fn says_disk_full(text: &str) -> bool {
     text.contains("database or disk is full") || text.contains("No space left on device")
 }
 
-/// Whether the transaction is lost, not merely the statement: then nothing more can be done in it.
+/// Undoes one item. An error means that the whole transaction is lost, not merely the item.
 pub(super) fn back_to_savepoint(conn: &mut Conn) -> Result<(), DieselError> {
     conn.batch_execute("ROLLBACK TO SAVEPOINT item; RELEASE SAVEPOINT item")
 }

@@ -62,6 +62,8 @@ pub struct Watched {
     pub view_key: Zeroizing<[u8; 32]>,
     /// First block that may hold its outputs.
     pub watch_from: u64,
+    /// The whole state as JSON; the address is in it.
+    pub snapshot: String,
 }
 
 #[derive(Debug, Queryable, Insertable)]
@@ -106,9 +108,8 @@ pub(super) struct Changes<'a> {
 }
 
 #[derive(AsChangeset)]
-#[diesel(table_name = escrows)]
+#[diesel(table_name = escrows, treat_none_as_null = true)]
 pub(super) struct ViewKeyChange<'a> {
-    /// `None` keeps what is there.
     view_key: Option<&'a [u8]>,
 }
 
@@ -141,8 +142,8 @@ impl RawEscrow {
         })
     }
 
-    pub fn changes(&self) -> (Changes<'_>, ViewKeyChange<'_>) {
-        let changes = Changes {
+    pub fn changes(&self) -> Changes<'_> {
+        Changes {
             version: self.version,
             status: &self.status,
             arbiter_id: self.arbiter_id,
@@ -155,8 +156,12 @@ impl RawEscrow {
             watch_from: self.watch_from,
             highest_output: self.highest_output,
             updated_at: self.updated_at,
-        };
-        (changes, ViewKeyChange { view_key: self.view_key.as_deref() })
+        }
+    }
+
+    /// The new sealed view key; `None` keeps what is there.
+    pub fn view_key(&self) -> Option<ViewKeyChange<'_>> {
+        self.view_key.as_deref().map(|key| ViewKeyChange { view_key: Some(key) })
     }
 
     fn decode(self) -> Result<EscrowRow, StoreError> {
@@ -185,7 +190,11 @@ impl RawEscrow {
     }
 }
 
-fn open_view_key(ring: &Keyring, id: DbUuid, sealed: &[u8]) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+pub(super) fn open_view_key(
+    ring: &Keyring,
+    id: DbUuid,
+    sealed: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, StoreError> {
     let opened = ring.open(view_key_cell(&id.0), sealed)?;
     let mut key = Zeroizing::new([0; 32]);
     if opened.len() != key.len() {
@@ -226,19 +235,19 @@ impl Store {
     pub async fn watched(&self, after: Option<EscrowId>, limit: usize) -> Result<Vec<Watched>, StoreError> {
         let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
         self.read(move |conn, ring| {
-            let rows: Vec<(DbUuid, Option<Vec<u8>>, Option<i64>)> = escrows::table
+            let rows: Vec<(DbUuid, Option<Vec<u8>>, Option<i64>, String)> = escrows::table
                 .filter(escrows::watching)
                 .filter(escrows::id.gt(after))
                 .order(escrows::id)
                 .limit(page(limit))
-                .select((escrows::id, escrows::view_key, escrows::watch_from))
+                .select((escrows::id, escrows::view_key, escrows::watch_from, escrows::snapshot))
                 .load(conn)?;
-            let watched = rows.into_iter().map(|(id, sealed, from)| {
+            let watched = rows.into_iter().map(|(id, sealed, from, snapshot)| {
                 let (Some(sealed), Some(from)) = (sealed, from) else {
                     return Err(impossible("an escrow is watched without view key or height"));
                 };
                 let view_key = open_view_key(ring, id, &sealed)?;
-                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)? })
+                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)?, snapshot })
             });
             watched.collect()
         })

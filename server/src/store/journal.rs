@@ -74,4 +74,14 @@ impl Store {
         })
         .await
     }
+
+    /// The entry a statement caused, by the statement's hash.
+    pub async fn journal_of_statement(&self, hash: Hash32) -> Result<Option<JournalRow>, StoreError> {
+        let hash: DbHash = DbBytes(hash.0);
+        self.read(move |conn, _| {
+            let row = journal::table.filter(journal::statement_hash.eq(hash));
+            row.first::<RawJournal>(conn).optional()?.map(RawJournal::decode).transpose()
+        })
+        .await
+    }
 }

@@ -17,6 +17,7 @@ mod escrows;
 mod events;
 mod idempotency;
 mod journal;
+mod rotation;
 mod schema;
 mod types;
 mod users;
@@ -36,6 +37,7 @@ pub use self::escrows::{EscrowRow, Watched};
 pub use self::events::EventRow;
 pub use self::idempotency::IdempotencyRow;
 pub use self::journal::JournalRow;
+pub use self::rotation::Resealed;
 pub use self::users::{ArbiterLoad, Role, UserRow};
 
 use self::connection::{Conn, Readers};

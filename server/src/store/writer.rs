@@ -205,3 +205,28 @@ fn run_all(conn: &mut Conn, jobs: &mut [Box<dyn Job>], guarded: bool) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_one_write_neither_ends_the_writer_nor_leaves_half_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = DatabaseUrl::Sqlite(dir.path().join("aegis.db"));
+        let mut conn = dialect::connect(&url).unwrap();
+        dialect::migrate(&mut conn).unwrap();
+        let writer = Writer::start(conn, url, 8, 8).unwrap();
+        let insert = |conn: &mut Conn| {
+            let row = "INSERT INTO outbox_cursor (name, seq) VALUES ('x', 1)";
+            Ok::<_, StoreError>(conn.batch_execute(row)?)
+        };
+        let outcome = writer.run::<(), StoreError, _>(move |conn| {
+            insert(conn)?;
+            panic!("a mistake in the program")
+        });
+        assert!(matches!(outcome.await, Err(StoreError::Uncertain(_))));
+        assert_eq!(writer.run(insert).await, Ok(()));
+        assert_eq!(writer.run(insert).await, Err(StoreError::Duplicate));
+    }
+}

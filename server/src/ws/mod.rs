@@ -11,16 +11,17 @@
 
 mod socket;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_web::web::{Data, Payload, Query};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::web::{Bytes, Data, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse, get};
-use actix_web_actors::ws::{self, Codec, WebsocketContext};
+use actix_web_actors::ws::{self, WsResponseBuilder};
 use aegis_common::code::Code;
-use futures_util::{Stream, stream};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -72,17 +73,18 @@ pub async fn connect(
     timing: Data<Timing>,
     query: Query<ConnectQuery>,
 ) -> Result<HttpResponse, ApiError> {
-    // Before the ticket is used up.
-    let mut response =
-        ws::handshake(&req).map_err(|_| ApiError::new(Code::Malformed, "This address speaks WebSocket only."))?;
+    // Checked before the ticket is used up.
+    let handshake = ws::handshake(&req);
+    handshake.map_err(|_| ApiError::new(Code::Malformed, "This address speaks WebSocket only."))?;
     let user = state.tickets.take(&query.ticket);
-    let user = user.ok_or_else(|| ApiError::new(Code::Unauthenticated, "The ticket is used up or too old."))?;
+    let user =
+        user.ok_or_else(|| ApiError::new(Code::Unauthenticated, "The ticket is used up or too old."))?;
     let cut = Cut::default();
-    let socket =
-        Socket::new(user, query.after.unwrap_or(0), state.store.clone(), state.sessions.clone(), **timing, cut.clone());
-    let codec = Codec::new().max_size(MAX_INCOMING);
-    let frames = WebsocketContext::with_codec(socket, payload, codec);
-    Ok(response.streaming(cutting(frames, cut)))
+    let (store, sessions) = (state.store.clone(), state.sessions.clone());
+    let socket = Socket::new(user, query.after.unwrap_or(0), store, sessions, **timing, cut.clone());
+    let response = WsResponseBuilder::new(socket, &req, payload).frame_size(MAX_INCOMING).start();
+    let response = response.map_err(|error| ApiError::failure(Code::Internal, &error))?;
+    Ok(response.map_body(|_, inner| BoxBody::new(Cutting { inner, cut })))
 }
 
 /// Set by a socket that has waited long enough.
@@ -100,21 +102,23 @@ impl Cut {
 #[error("the socket was cut off")]
 struct CutOff;
 
-/// A stream that fails when it is cut. An ordinary end would wait until the client has taken what is buffered, which a
+/// A body that fails when it is cut. An ordinary end would wait until the client has taken what is buffered, which a
 /// client that takes nothing never does; a failure closes the connection at once.
-fn cutting<T, E>(
-    inner: impl Stream<Item = Result<T, E>> + 'static,
+struct Cutting {
+    inner: BoxBody,
     cut: Cut,
-) -> impl Stream<Item = Result<T, actix_web::Error>>
-where
-    E: Into<actix_web::Error>,
-{
-    let mut inner = Box::pin(inner);
-    stream::poll_fn(move |cx| {
-        let item = inner.as_mut().poll_next(cx);
-        if cut.0.load(Ordering::Relaxed) {
-            return Poll::Ready(Some(Err(actix_web::error::ErrorGone(CutOff))));
-        }
-        item.map(|item| item.map(|item| item.map_err(Into::into)))
-    })
+}
+
+impl MessageBody for Cutting {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.inner.size()
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        // First the socket, which may have just decided.
+        let next = Pin::new(&mut self.inner).poll_next(cx);
+        if self.cut.0.load(Ordering::Relaxed) { Poll::Ready(Some(Err(CutOff.into()))) } else { next }
+    }
 }

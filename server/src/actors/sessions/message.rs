@@ -1,8 +1,8 @@
-//! What can be said to the actor that knows the live sockets, and what it says to them.
+//! What can be said to the actor that knows the live sockets, beside [`Deliver`](crate::actors::Deliver), and what it
+//! says to them.
 
 use actix::{Message, Recipient};
 use aegis_common::ids::UserId;
-use aegis_common::wire::event::EventFrame;
 
 /// Names a live socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,16 +31,6 @@ pub struct Leave {
     pub user: UserId,
     /// Which.
     pub socket: SocketId,
-}
-
-/// An event has become durable: tell its user's sockets. Losing this message loses no event, only promptness.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Deliver {
-    /// For whom.
-    pub user: UserId,
-    /// The event.
-    pub frame: EventFrame,
 }
 
 /// To a socket: the feed has grown to this position. The socket reads on from its own cursor, so that lost, repeated

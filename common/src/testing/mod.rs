@@ -1,0 +1,3 @@
+//! Builders for tests of this and the other crates. Everything follows from a seed; nothing here is secret.
+
+pub mod chain;

@@ -1,0 +1,229 @@
+//! Hosts the chain follower: turns what happened on the chain into commands for the escrows it concerns. It knows no
+//! escrow rules; an escrow that has no use for a fact says so.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Recipient;
+use aegis_common::address::Network;
+use aegis_common::chain::Found;
+use aegis_common::escrow::contract::bounds::MAX_FINALITY;
+use aegis_common::escrow::deposits::{OutputId, Sighting, Slot};
+use aegis_common::hash::Hash32;
+use aegis_common::ids::EscrowId;
+use tokio::sync::{Mutex, Notify};
+
+use super::message::{Command, Refusal, Tell};
+use super::sweep::{WIDTH, taken, tell, tell_each};
+use super::tip::ChainTip;
+use crate::chain::{Fact, Progress, ProgressError, Sink, SinkError};
+use crate::node::Tip;
+use crate::store::{MAX_PAGE, Store};
+
+/// Escrows that are read at once.
+const BATCH: usize = 500;
+/// Facts kept for an escrow whose actor fails; more than it can have outputs.
+const KEPT: usize = 256;
+
+/// How far the follower is, in the database.
+pub(super) struct StoredProgress {
+    pub store: Store,
+    pub network: Network,
+}
+
+fn progress_error(error: impl std::fmt::Display) -> ProgressError {
+    ProgressError(error.to_string())
+}
+
+fn tip(tip: crate::store::Tip) -> Tip {
+    Tip { height: tip.height, hash: tip.hash }
+}
+
+impl Progress for StoredProgress {
+    async fn load(&self) -> Result<Option<Tip>, ProgressError> {
+        let stored = self.store.chain_progress(self.network).await.map_err(progress_error)?;
+        Ok(stored.map(tip))
+    }
+
+    async fn hash_at(&self, height: u64) -> Result<Option<Hash32>, ProgressError> {
+        let blocks = self.store.chain_blocks(self.network).await.map_err(progress_error)?;
+        Ok(blocks.into_iter().find(|block| block.height == height).map(|block| block.hash))
+    }
+
+    async fn advance(&self, tip: Tip) -> Result<(), ProgressError> {
+        let block = crate::store::Tip { height: tip.height, hash: tip.hash };
+        self.store.advance_chain(self.network, vec![block]).await.map_err(progress_error)
+    }
+
+    async fn rewind(&self, to: u64) -> Result<(), ProgressError> {
+        let block = self.store.rewind_chain(self.network, to).await.map_err(progress_error)?;
+        block.map(drop).ok_or_else(|| progress_error("the block to step back to is not remembered"))
+    }
+}
+
+/// What is told to one escrow.
+#[derive(Debug, Clone, Copy)]
+enum News {
+    Sighted(Sighting),
+    RolledBack(u64),
+}
+
+impl From<News> for Command {
+    fn from(news: News) -> Self {
+        match news {
+            News::Sighted(seen) => Self::Sighted(seen),
+            News::RolledBack(to) => Self::RolledBack { to },
+        }
+    }
+}
+
+/// Takes the follower's facts. Clones share everything.
+#[derive(Clone)]
+pub(super) struct ChainWatch(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    tell: Recipient<Tell>,
+    tip: ChainTip,
+    /// Wakes the look-ups when a block came.
+    new_tip: Notify,
+    /// News for escrows whose actor fails, in order. One failing escrow must not hold up everybody's chain.
+    put_aside: Mutex<BTreeMap<EscrowId, Vec<News>>>,
+}
+
+impl ChainWatch {
+    pub fn new(store: Store, tell: Recipient<Tell>, tip: ChainTip) -> Self {
+        let (new_tip, put_aside) = (Notify::new(), Mutex::default());
+        Self(Arc::new(Inner { store, tell, tip, new_tip, put_aside }))
+    }
+
+    /// Looks up, again and again, everything that waits for a block. Never ends.
+    pub async fn look_ups(self, every: Duration) {
+        loop {
+            self.tell_put_aside().await;
+            self.look_up_all().await;
+            let _ = tokio::time::timeout(every, self.0.new_tip.notified()).await;
+        }
+    }
+
+    /// One look at everything that waits.
+    pub async fn look_up_all(&self) {
+        let mut after = None;
+        loop {
+            let page = match self.0.store.unmined(after, BATCH).await {
+                Ok(page) => page,
+                Err(error) => return tracing::warn!(%error, "unmined transactions could not be read"),
+            };
+            for (id, refusal) in tell_each(&self.0.tell, &page, || Command::LookUp).await {
+                tracing::warn!(escrow = %id, %refusal, "a look-up failed");
+            }
+            match page.last() {
+                Some(last) if page.len() == BATCH => after = Some(*last),
+                _ => return,
+            }
+        }
+    }
+
+    async fn news(&self, id: EscrowId, news: News) -> Result<(), SinkError> {
+        let mut aside = self.0.put_aside.lock().await;
+        if let Some(waiting) = aside.get_mut(&id) {
+            return keep(id, waiting, news);
+        }
+        drop(aside);
+        match taken(tell(&self.0.tell, id, news.into()).await) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Failed) => {
+                tracing::error!(escrow = %id, "an escrow's actor fails: news from the chain is kept for it");
+                aside = self.0.put_aside.lock().await;
+                keep(id, aside.entry(id).or_default(), news)
+            }
+            Err(refusal) => Err(SinkError(refusal.to_string())),
+        }
+    }
+
+    /// Tells what failing escrows could not take, as far as they can now.
+    async fn tell_put_aside(&self) {
+        let mut aside = self.0.put_aside.lock().await;
+        let mut done = Vec::new();
+        for (id, waiting) in aside.iter_mut() {
+            while let Some(news) = waiting.first() {
+                if taken(tell(&self.0.tell, *id, (*news).into()).await).is_err() {
+                    break;
+                }
+                waiting.remove(0);
+            }
+            if waiting.is_empty() {
+                done.push(*id);
+            }
+        }
+        for id in done {
+            aside.remove(&id);
+        }
+    }
+
+    async fn deposit(&self, found: Found, height: Option<u64>) -> Result<(), SinkError> {
+        let slot = Slot::of_subaddress(found.subaddress);
+        let slot = slot.ok_or_else(|| SinkError("an unknown subaddress".to_owned()))?;
+        let output = OutputId { tx: found.tx, index: found.index };
+        let Found { escrow, key, amount, locked, .. } = found;
+        self.news(escrow, News::Sighted(Sighting { output, key, slot, amount, locked, height })).await
+    }
+
+    async fn rolled_back(&self, to: u64) -> Result<(), SinkError> {
+        self.0.tip.roll_back(to);
+        // An output below stays where it is, but may not be deep enough below the new tip any more.
+        let floor = to.saturating_sub(u64::from(MAX_FINALITY));
+        let concerned = self.0.store.above_height(floor).await.map_err(|e| SinkError(e.to_string()))?;
+        for some in concerned.chunks(WIDTH) {
+            let told = some.iter().map(|id| self.news(*id, News::RolledBack(to)));
+            for outcome in futures_util::future::join_all(told).await {
+                outcome?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tip(&self, height: u64) -> Result<(), SinkError> {
+        self.0.tip.set(height);
+        let mut failed: HashSet<EscrowId> = HashSet::new();
+        loop {
+            let limit = (BATCH + failed.len()).min(MAX_PAGE);
+            let due = self.0.store.due_by_height(height, limit).await;
+            let due = due.map_err(|error| SinkError(error.to_string()))?;
+            let full = due.len() == limit;
+            let due: Vec<EscrowId> = due.into_iter().filter(|id| !failed.contains(id)).collect();
+            for (id, refusal) in tell_each(&self.0.tell, &due, || Command::Tip { height }).await {
+                if !matches!(refusal, Refusal::Failed) {
+                    return Err(SinkError(refusal.to_string()));
+                }
+                // It stays due, and is told again with the next block.
+                failed.insert(id);
+            }
+            if !full || due.is_empty() {
+                break;
+            }
+        }
+        self.0.new_tip.notify_one();
+        Ok(())
+    }
+}
+
+fn keep(id: EscrowId, waiting: &mut Vec<News>, news: News) -> Result<(), SinkError> {
+    if waiting.len() >= KEPT {
+        return Err(SinkError(format!("too much news waits for the failing escrow {id}")));
+    }
+    waiting.push(news);
+    Ok(())
+}
+
+impl Sink for ChainWatch {
+    async fn deliver(&self, fact: Fact) -> Result<(), SinkError> {
+        match fact {
+            Fact::Deposit { found, height } => self.deposit(found, height).await,
+            Fact::RolledBack { to } => self.rolled_back(to).await,
+            Fact::Tip { height, hash: _ } => self.tip(height).await,
+            Fact::CaughtUp { .. } => Ok(()),
+        }
+    }
+}

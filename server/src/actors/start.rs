@@ -1,0 +1,284 @@
+//! Starting the actors and their loops.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
+use aegis_common::address::Network;
+use aegis_common::chain::Scanner;
+use aegis_common::time::Clock;
+use futures_util::FutureExt;
+use tokio::sync::{Notify, watch};
+
+use super::chain_watch::{ChainWatch, StoredProgress};
+use super::directory::{Directory, Limits};
+use super::lookup::Finder;
+use super::message::{Create, Tell};
+use super::outbox::{Deliver, Outbox};
+use super::timers::Timers;
+use super::tip::ChainTip;
+use super::troubles::Policy;
+use super::watched;
+use super::world::{Counters, World};
+use crate::chain::{Config, Follower, Health, Source, WatchList};
+use crate::store::Store;
+
+/// Sizes, bounds and pauses.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads for escrow actors; 0 runs them on the thread that starts them.
+    pub threads: usize,
+    /// Messages that may wait for the directory.
+    pub mailbox: usize,
+    /// Commands that may wait for one escrow; one more is refused as busy.
+    pub escrow_mailbox: usize,
+    /// Escrow actors alive at once. Each takes some ten kilobytes.
+    pub live: usize,
+    /// An escrow's actor that had nothing to do for so long is put to sleep.
+    pub idle: Duration,
+    /// Pause before an actor that panicked is woken again; it doubles.
+    pub back_off: Duration,
+    /// Time over which panics are counted, and for which an escrow that keeps panicking is left alone.
+    pub panic_window: Duration,
+    /// So many panics in the window are too many.
+    pub panics: usize,
+    /// Pause between two looks for deadlines.
+    pub timer_poll: Duration,
+    /// Pause between two looks for events of other servers, and after failures.
+    pub outbox_poll: Duration,
+    /// Pause between two rounds of looking up unmined transactions.
+    pub look_up: Duration,
+    /// How the chain is followed.
+    pub chain: Config,
+    /// Whether other servers use the same database.
+    pub several_servers: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: 2,
+            mailbox: 8_192,
+            escrow_mailbox: 64,
+            live: 50_000,
+            idle: Duration::from_secs(120),
+            back_off: Duration::from_millis(200),
+            panic_window: Duration::from_secs(300),
+            panics: 5,
+            timer_poll: Duration::from_secs(1),
+            outbox_poll: Duration::from_secs(1),
+            look_up: Duration::from_secs(1),
+            chain: Config::default(),
+            several_servers: false,
+        }
+    }
+}
+
+/// What the actors work with.
+pub struct ActorDeps<N> {
+    /// The database.
+    pub store: Store,
+    /// The nodes ([`crate::node::NodePool`] in the program).
+    pub nodes: Arc<N>,
+    /// How transactions are scanned.
+    pub scanner: Arc<dyn Scanner>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The network that is followed.
+    pub network: Network,
+    /// Who pushes events to people.
+    pub sessions: Recipient<Deliver>,
+    /// Sizes, bounds and pauses.
+    pub options: Options,
+}
+
+/// Counters and states for status pages and alarms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Escrow actors alive.
+    pub live: u64,
+    /// Actors woken since the start.
+    pub activated: u64,
+    /// Actors put to sleep since the start.
+    pub passivated: u64,
+    /// Actors that panicked since the start. Anything above zero is a mistake in the program.
+    pub restarted: u64,
+    /// How often an escrow was left alone because it kept panicking: a person must look.
+    pub given_up: u64,
+    /// How often one of the loops (timers, outbox, chain) panicked.
+    pub loops_restarted: u64,
+    /// Escrows the chain is scanned for.
+    pub watched: usize,
+    /// The newest block that has been processed.
+    pub tip: Option<u64>,
+    /// How the chain follower fares.
+    pub chain: Health,
+}
+
+/// The running actors.
+#[derive(Clone)]
+pub struct ActorHandles {
+    /// Tells an escrow something.
+    pub tell: Recipient<Tell>,
+    /// Creates an escrow.
+    pub create: Recipient<Create>,
+    /// The chain's height as far as it was followed.
+    pub tip: ChainTip,
+    world: Arc<World>,
+    health: Arc<Mutex<Option<watch::Receiver<Health>>>>,
+    stop: Arc<watch::Sender<bool>>,
+    arbiters: Vec<ArbiterHandle>,
+}
+
+impl ActorHandles {
+    /// How everything fares.
+    pub fn status(&self) -> Status {
+        let Counters { live, activated, passivated, restarted, given_up, loops_restarted } =
+            &self.world.counters;
+        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        Status {
+            live: live.load(Relaxed),
+            activated: activated.load(Relaxed),
+            passivated: passivated.load(Relaxed),
+            restarted: restarted.load(Relaxed),
+            given_up: given_up.load(Relaxed),
+            loops_restarted: loops_restarted.load(Relaxed),
+            watched: self.world.watched.len(),
+            tip: self.tip.height(),
+            chain: health.as_ref().map_or(Health::Starting, |health| health.borrow().clone()),
+        }
+    }
+
+    /// Wakes the outbox: whoever stores events by other ways than an escrow's actor says so here.
+    pub fn events_committed(&self) {
+        self.world.committed.notify_one();
+    }
+
+    /// Ends the loops and the actors' threads. What was answered is on disk; what was not was not done.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+        for arbiter in &self.arbiters {
+            arbiter.stop();
+        }
+    }
+}
+
+/// Starts everything; must be called inside an actix system. Returns at once: the watch list is loaded beside the
+/// serving, and the chain is followed from then on.
+pub fn start<N>(deps: ActorDeps<N>) -> ActorHandles
+where
+    N: Source + Finder + 'static,
+{
+    let ActorDeps { store, nodes, scanner, clock, network, sessions, options } = deps;
+    let world = Arc::new(World {
+        store: store.clone(),
+        clock: Arc::clone(&clock),
+        network,
+        tip: ChainTip::default(),
+        watched: WatchList::new(),
+        committed: Notify::new(),
+        counters: Counters::default(),
+        several_servers: options.several_servers,
+        #[cfg(test)]
+        hook: Mutex::default(),
+    });
+    let arbiters: Vec<ArbiterHandle> = (0..options.threads).map(|_| Arbiter::new().handle()).collect();
+    let finder: Arc<dyn Finder> = Arc::clone(&nodes) as Arc<dyn Finder>;
+    let directory = Directory::new(Arc::clone(&world), finder, limits(&options), arbiters.clone()).start();
+    let tell: Recipient<Tell> = directory.clone().recipient();
+    let (stop, stopped) = watch::channel(false);
+    let health = Arc::new(Mutex::new(None));
+    let loops = Loops { world: Arc::clone(&world), stopped };
+
+    let poll = options.outbox_poll;
+    let of = Arc::clone(&world);
+    loops.keep("outbox", move || Outbox::new(Arc::clone(&of), sessions.clone(), poll).run());
+
+    let (to, of, poll) = (tell.clone(), store.clone(), options.timer_poll);
+    loops.keep("timers", move || Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll).run());
+
+    let watch = ChainWatch::new(store, tell.clone(), world.tip.clone());
+    let (sink, every) = (watch.clone(), options.look_up);
+    loops.keep("look-ups", move || watch.clone().look_ups(every));
+
+    let chain = Chain { nodes, scanner, sink, config: options.chain, health: Arc::clone(&health) };
+    let chain = Arc::new(chain);
+    let (of, stopped) = (Arc::clone(&world), loops.stopped.clone());
+    loops.keep("chain", move || follow(Arc::clone(&of), Arc::clone(&chain), stopped.clone()));
+
+    let (create, tip) = (directory.recipient(), world.tip.clone());
+    ActorHandles { tell, create, tip, world, health, stop: Arc::new(stop), arbiters }
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits {
+        mailbox: options.mailbox,
+        escrow_mailbox: options.escrow_mailbox,
+        live: options.live,
+        idle: options.idle,
+        restarts: Policy { back_off: options.back_off, window: options.panic_window, most: options.panics },
+    }
+}
+
+struct Chain<N> {
+    nodes: Arc<N>,
+    scanner: Arc<dyn Scanner>,
+    sink: ChainWatch,
+    config: Config,
+    health: Arc<Mutex<Option<watch::Receiver<Health>>>>,
+}
+
+/// Loads the watch list, then follows the chain until told to stop or until a person must look.
+async fn follow<N: Source + 'static>(
+    world: Arc<World>,
+    chain: Arc<Chain<N>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let (store, network, list) = (world.store.clone(), world.network, world.watched.clone());
+    loop {
+        match watched::load(&store, network, &list).await {
+            Ok(count) => break tracing::info!(count, "watching escrows"),
+            Err(error) => tracing::warn!(%error, "the watch list could not be loaded"),
+        }
+        tokio::time::sleep(chain.config.poll).await;
+    }
+    let progress = StoredProgress { store, network };
+    let (nodes, sink) = (Arc::clone(&chain.nodes), chain.sink.clone());
+    let follower = Follower::new(nodes, progress, sink, Arc::clone(&chain.scanner), list, chain.config);
+    *chain.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower.health());
+    // The follower has logged what stopped it, and its health says so.
+    let _ = follower.run(stopped).await;
+}
+
+/// Pause before a loop that panicked begins anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+struct Loops {
+    world: Arc<World>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Loops {
+    /// Runs a loop until the end of the program; a panic begins it anew.
+    fn keep<F>(&self, name: &'static str, make: impl Fn() -> F + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let (world, mut stopped) = (Arc::clone(&self.world), self.stopped.clone());
+        actix::spawn(async move {
+            let run = async {
+                while AssertUnwindSafe(make()).catch_unwind().await.is_err() {
+                    world.counters.loops_restarted.fetch_add(1, Relaxed);
+                    tracing::error!(name, "a loop panicked, beginning it anew");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            };
+            tokio::select! {
+                () = run => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
+}

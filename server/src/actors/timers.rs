@@ -1,0 +1,65 @@
+//! Deadlines. They stand in the database, so a restart or a step of the clock loses none: whatever is due by the clock
+//! is told, and the rules refuse what is not due any more.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::Recipient;
+use aegis_common::ids::EscrowId;
+use aegis_common::time::Clock;
+
+use super::message::{Command, Tell};
+use super::sweep::tell_each;
+use crate::store::{MAX_PAGE, Store};
+
+/// Due escrows that are read at once.
+const BATCH: usize = 500;
+
+/// The loop that tells escrows their time has come.
+pub(super) struct Timers {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    tell: Recipient<Tell>,
+    poll: Duration,
+    /// An escrow that could not be told is left alone until then, so that it does not hide those behind it.
+    resting: HashMap<EscrowId, Instant>,
+}
+
+impl Timers {
+    pub fn new(store: Store, clock: Arc<dyn Clock>, tell: Recipient<Tell>, poll: Duration) -> Self {
+        Self { store, clock, tell, poll, resting: HashMap::new() }
+    }
+
+    /// Never ends.
+    pub async fn run(mut self) {
+        loop {
+            if !self.round().await {
+                tokio::time::sleep(self.poll).await;
+            }
+        }
+    }
+
+    /// One look. True if more may be due at once.
+    pub async fn round(&mut self) -> bool {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        let limit = (BATCH + self.resting.len()).min(MAX_PAGE);
+        let due = match self.store.due_by_time(self.clock.now(), limit).await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::warn!(%error, "deadlines could not be read");
+                return false;
+            }
+        };
+        let full = due.len() == limit;
+        let due: Vec<EscrowId> = due.into_iter().filter(|id| !self.resting.contains_key(id)).collect();
+        let failed = tell_each(&self.tell, &due, || Command::Timer).await;
+        let until = Instant::now() + self.poll.saturating_mul(10);
+        for (id, refusal) in failed {
+            tracing::warn!(escrow = %id, %refusal, "a deadline could not be told");
+            self.resting.insert(id, until);
+        }
+        full && !due.is_empty()
+    }
+}

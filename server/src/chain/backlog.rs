@@ -1,0 +1,75 @@
+//! Escrows that were added late and the blocks they still have to be looked for in.
+
+use aegis_common::chain::WatchKey;
+use aegis_common::ids::EscrowId;
+
+use super::watch_list::Snapshot;
+
+/// Blocks `next..=end` are still to be looked through for the addition of this number.
+#[derive(Debug, Clone, Copy)]
+struct Task {
+    number: u64,
+    escrow: EscrowId,
+    next: u64,
+    end: u64,
+}
+
+/// Tasks at the same block share its fetch and its scan: the lowest goes first until it meets the others.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    known: u64,
+    tasks: Vec<Task>,
+}
+
+impl Backlog {
+    /// Takes in escrows added since the last time, and drops removed ones. `done` is the last processed
+    /// block.
+    pub fn refresh(&mut self, list: &Snapshot, done: u64) {
+        self.tasks
+            .retain(|task| list.entries.binary_search_by_key(&task.number, |entry| entry.number).is_ok());
+        let first = list.after(self.known);
+        for (entry, key) in list.entries.iter().zip(list.keys.iter()).skip(first) {
+            if entry.from_height <= done {
+                let (number, next) = (entry.number, entry.from_height);
+                self.tasks.push(Task { number, escrow: key.escrow(), next, end: done });
+            }
+        }
+        self.known = list.last;
+    }
+
+    /// The chain was undone above the height; what comes there instead is new to everybody.
+    pub fn roll_back(&mut self, to: u64) {
+        for task in &mut self.tasks {
+            task.end = task.end.min(to);
+        }
+    }
+
+    /// The next block to look at, and the keys to look for.
+    pub fn next(&self, list: &Snapshot) -> Option<(u64, Vec<WatchKey>)> {
+        let height = self.tasks.iter().filter(|task| task.next <= task.end).map(|task| task.next).min()?;
+        let due = self.tasks.iter().filter(|task| task.next == height && task.next <= task.end);
+        let keys = due.filter_map(|task| {
+            let at = list.entries.binary_search_by_key(&task.number, |entry| entry.number).ok()?;
+            list.keys.get(at).cloned()
+        });
+        Some((height, keys.collect()))
+    }
+
+    /// The block was looked through for all who were due.
+    pub fn done(&mut self, height: u64) {
+        for task in &mut self.tasks {
+            if task.next == height && task.next <= task.end {
+                task.next += 1;
+            }
+        }
+    }
+
+    /// An escrow that has caught up, with its last block; to be dropped once that was told.
+    pub fn finished(&self) -> Option<(EscrowId, u64)> {
+        self.tasks.iter().find(|task| task.next > task.end).map(|task| (task.escrow, task.end))
+    }
+
+    pub fn drop_finished(&mut self, escrow: EscrowId) {
+        self.tasks.retain(|task| task.escrow != escrow || task.next <= task.end);
+    }
+}

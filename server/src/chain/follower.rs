@@ -1,0 +1,297 @@
+//! The loop. One look at the chain ([`Follower::step`]) is: undo what changed, process new blocks, catch up
+//! for late escrows, look at the mempool, tell the tip. It may fail anywhere and is simply repeated.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use aegis_common::chain::{Found, Scanner, Tx, WatchKey};
+use aegis_common::hash::Hash32;
+use tokio::sync::watch;
+
+use super::backlog::Backlog;
+use super::memory::Memory;
+use super::watch_list::{Snapshot, WatchList};
+use super::{Config, Fact, FollowError, Health, Progress, Sink, Source};
+use crate::node::{FullBlock, Tip};
+
+/// Follows one chain. The only writer of its [`Progress`].
+pub struct Follower<C, P, S> {
+    source: Arc<C>,
+    progress: P,
+    sink: S,
+    scanner: Arc<dyn Scanner>,
+    list: WatchList,
+    config: Config,
+    health: watch::Sender<Health>,
+    memory: Memory,
+    backlog: Backlog,
+    told: Option<Tip>,
+    unsaved: Unsaved,
+}
+
+/// Deposits that may have been told although their block was never saved as processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unsaved {
+    /// None.
+    Nothing,
+    /// Those of this block, on top of the last processed one.
+    Block(Hash32),
+    /// After a restart nobody knows.
+    Unknown,
+}
+
+impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
+    /// A follower that has not looked yet.
+    pub fn new(
+        source: Arc<C>,
+        progress: P,
+        sink: S,
+        scanner: Arc<dyn Scanner>,
+        list: WatchList,
+        config: Config,
+    ) -> Self {
+        let (health, _) = watch::channel(Health::Starting);
+        let (memory, backlog) = (Memory::default(), Backlog::default());
+        Self {
+            source,
+            progress,
+            sink,
+            scanner,
+            list,
+            config,
+            health,
+            memory,
+            backlog,
+            told: None,
+            unsaved: Unsaved::Unknown,
+        }
+    }
+
+    /// How it fares, also after it has ended.
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// Looks at the chain until told to stop (the value becomes true, or its sender is gone). Failures are
+    /// repeated at the next poll; only a reorganisation deeper than allowed ends it.
+    pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) -> Result<(), FollowError> {
+        loop {
+            let outcome = tokio::select! {
+                outcome = self.step() => outcome,
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            };
+            match outcome {
+                Ok(tip) => {
+                    self.health.send_replace(Health::Following(tip));
+                }
+                Err(error @ FollowError::DeepReorg { .. }) => {
+                    tracing::error!(%error, "chain follower stopped");
+                    self.health.send_replace(Health::Stopped(error.to_string()));
+                    return Err(error);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "chain follower stalled");
+                    self.health.send_replace(Health::Stalled(error.to_string()));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(self.config.poll) => {}
+                _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
+            }
+        }
+    }
+
+    /// One look. Returns the last processed block.
+    pub async fn step(&mut self) -> Result<Tip, FollowError> {
+        let tip = self.source.tip().await?;
+        let mut at = match self.progress.load().await? {
+            Some(at) => at,
+            None => {
+                self.unsaved = Unsaved::Nothing;
+                self.begin(tip).await?
+            }
+        };
+        at = self.undo(at, tip).await?;
+        if self.unsaved == Unsaved::Unknown {
+            self.disown(at.height).await?;
+        }
+        // Escrows added from now on are late for the blocks up to `at`; those added before are scanned for in
+        // the next ones.
+        let mut list = self.list.snapshot();
+        self.backlog.refresh(&list, at.height);
+        while at.height < tip.height {
+            let block = self.source.block(at.height + 1).await?;
+            if block.prev != at.hash {
+                return Err(FollowError::Moving);
+            }
+            let next = Tip { height: block.height, hash: block.hash };
+            if !matches!(self.unsaved, Unsaved::Nothing) && self.unsaved != Unsaved::Block(next.hash) {
+                self.disown(at.height).await?;
+            }
+            self.unsaved = Unsaved::Block(next.hash);
+            self.process(block, &list).await?;
+            self.progress.advance(next).await?;
+            self.unsaved = Unsaved::Nothing;
+            at = next;
+            list = self.list.snapshot();
+            self.backlog.refresh(&list, at.height);
+        }
+        self.catch_up(&list).await?;
+        self.look_at_pool(&list).await?;
+        if self.told != Some(at) {
+            self.sink.deliver(Fact::Tip { height: at.height, hash: at.hash }).await?;
+            self.told = Some(at);
+        }
+        Ok(at)
+    }
+
+    /// Takes back what was told of blocks that were never saved as processed: another block may have come in
+    /// their place.
+    async fn disown(&mut self, to: u64) -> Result<(), FollowError> {
+        self.sink.deliver(Fact::RolledBack { to }).await?;
+        self.unsaved = Unsaved::Nothing;
+        Ok(())
+    }
+
+    /// The first start: history is not read, but remembered as deep as a reorganisation may reach.
+    async fn begin(&self, tip: Tip) -> Result<Tip, FollowError> {
+        for height in tip.height.saturating_sub(self.config.max_reorg)..tip.height {
+            let hash = self.source.header_hash(height).await?;
+            self.progress.advance(Tip { height, hash }).await?;
+        }
+        self.progress.advance(tip).await?;
+        Ok(tip)
+    }
+
+    /// Finds the highest processed block that still stands and undoes what is above. A shorter chain that
+    /// contradicts nothing is a node that lags: nothing is undone for it.
+    async fn undo(&mut self, at: Tip, tip: Tip) -> Result<Tip, FollowError> {
+        let lowest = at.height.saturating_sub(self.config.max_reorg);
+        let start = at.height.min(tip.height);
+        let deep = |height| FollowError::DeepReorg { height, max_reorg: self.config.max_reorg };
+        if start < lowest {
+            // Too far behind to tell; the pool sets such nodes aside.
+            return Err(FollowError::Moving);
+        }
+        let mut height = start;
+        loop {
+            let ours =
+                if height == at.height { Some(at.hash) } else { self.progress.hash_at(height).await? };
+            let ours = ours.ok_or_else(|| deep(height))?;
+            let theirs =
+                if height == tip.height { tip.hash } else { self.source.header_hash(height).await? };
+            if ours == theirs {
+                if height == start {
+                    return Ok(at);
+                }
+                tracing::warn!(to = height, from = at.height, "chain reorganised");
+                self.disown(height).await?;
+                self.progress.rewind(height).await?;
+                self.backlog.roll_back(height);
+                self.memory.forget_told();
+                return Ok(Tip { height, hash: ours });
+            }
+            if height == lowest {
+                return Err(deep(height));
+            }
+            height -= 1;
+        }
+    }
+
+    /// Tells every deposit in a new block. What was scanned in the mempool is not scanned again, but for keys
+    /// added since.
+    async fn process(&self, block: FullBlock, list: &Snapshot) -> Result<(), FollowError> {
+        let mut found = Vec::new();
+        // Transactions by the position of the first key they still have to be scanned for.
+        let mut groups: Vec<(usize, Vec<Tx>)> = Vec::new();
+        for tx in block.txs {
+            let mut first = 0;
+            if let Some(seen) = self.memory.get(&tx.hash) {
+                first = list.after(seen.upto);
+                found.extend(seen.found.iter().filter(|found| list.contains(found.escrow)).cloned());
+            }
+            match groups.iter_mut().find(|(other, _)| *other == first) {
+                Some((_, txs)) => txs.push(tx),
+                None => groups.push((first, vec![tx])),
+            }
+        }
+        for (first, txs) in groups {
+            for new in self.scan(list.keys.clone(), first, txs).await? {
+                if !found.contains(&new) {
+                    found.push(new);
+                }
+            }
+        }
+        for found in found {
+            self.sink.deliver(Fact::Deposit { found, height: Some(block.height) }).await?;
+        }
+        Ok(())
+    }
+
+    async fn scan(
+        &self,
+        keys: Arc<Vec<WatchKey>>,
+        first: usize,
+        txs: Vec<Tx>,
+    ) -> Result<Vec<Found>, FollowError> {
+        if keys.len() <= first || txs.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Seconds of pure computation with many escrows: not on the threads that serve requests.
+        let scanner = self.scanner.clone();
+        let scan = move || scanner.scan(keys.get(first..).unwrap_or_default(), &txs);
+        let task = tokio::task::spawn_blocking(scan);
+        task.await.map_err(|error| FollowError::Scanner(error.to_string()))
+    }
+
+    /// Looks through some old blocks for escrows that were added late.
+    async fn catch_up(&mut self, list: &Snapshot) -> Result<(), FollowError> {
+        for _ in 0..self.config.backlog_blocks {
+            let Some((height, keys)) = self.backlog.next(list) else { break };
+            let block = self.source.block(height).await?;
+            if self.progress.hash_at(height).await?.is_some_and(|ours| ours != block.hash) {
+                return Err(FollowError::Moving);
+            }
+            for found in self.scan(Arc::new(keys), 0, block.txs).await? {
+                self.sink.deliver(Fact::Deposit { found, height: Some(height) }).await?;
+            }
+            self.backlog.done(height);
+        }
+        while let Some((escrow, height)) = self.backlog.finished() {
+            self.sink.deliver(Fact::CaughtUp { escrow, height }).await?;
+            self.backlog.drop_finished(escrow);
+        }
+        Ok(())
+    }
+
+    async fn look_at_pool(&mut self, list: &Snapshot) -> Result<(), FollowError> {
+        let pool = self.source.pool().await?;
+        let present: HashSet<Hash32> = pool.iter().map(|tx| tx.hash).collect();
+        self.memory.retain(&present);
+        let mut groups: Vec<(u64, Vec<Tx>)> = Vec::new();
+        for tx in pool {
+            let upto = self.memory.get(&tx.hash).map(|seen| seen.upto);
+            if upto == Some(list.last) {
+                continue;
+            }
+            let upto = upto.unwrap_or(0);
+            match groups.iter_mut().find(|(other, _)| *other == upto) {
+                Some((_, txs)) => txs.push((*tx).clone()),
+                None => groups.push((upto, vec![(*tx).clone()])),
+            }
+        }
+        for (upto, txs) in groups {
+            let hashes: Vec<Hash32> = txs.iter().map(|tx| tx.hash).collect();
+            let found = self.scan(list.keys.clone(), list.after(upto), txs).await?;
+            self.memory.scanned(hashes.into_iter(), list.last, found);
+        }
+        for found in self.memory.untold() {
+            let tx = found.tx;
+            if list.contains(found.escrow) {
+                self.sink.deliver(Fact::Deposit { found, height: None }).await?;
+            }
+            self.memory.told(&tx);
+        }
+        Ok(())
+    }
+}

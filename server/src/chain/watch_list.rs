@@ -1,0 +1,112 @@
+//! Who is watched. Shared: escrows are added and removed while the follower runs.
+
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aegis_common::chain::WatchKey;
+use aegis_common::ids::EscrowId;
+
+/// Watched escrows in the order they were added. Cheap to clone: clones share the list.
+#[derive(Debug, Clone, Default)]
+pub struct WatchList(Arc<RwLock<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    last: u64,
+    keys: Arc<Vec<WatchKey>>,
+    entries: Arc<Vec<Entry>>,
+}
+
+/// What belongs to the key at the same position.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// Ascending number of the addition, from 1: "all keys up to here" is one number.
+    pub number: u64,
+    pub from_height: u64,
+}
+
+/// The list at one moment.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    /// Number of the last addition ever.
+    pub last: u64,
+    pub keys: Arc<Vec<WatchKey>>,
+    pub entries: Arc<Vec<Entry>>,
+}
+
+impl WatchList {
+    /// Nobody is watched.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Watches an escrow. Blocks from `from_height` on that are already processed are looked through again
+    /// for it. An escrow that is watched already is replaced.
+    pub fn add(&self, key: WatchKey, from_height: u64) {
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        inner.drop_escrow(key.escrow());
+        inner.last += 1;
+        let entry = Entry { number: inner.last, from_height };
+        Arc::make_mut(&mut inner.keys).push(key);
+        Arc::make_mut(&mut inner.entries).push(entry);
+    }
+
+    /// Watches many escrows at once, in time that grows with the list and not with its square.
+    pub fn add_all(&self, new: Vec<(WatchKey, u64)>) {
+        let ids: HashSet<EscrowId> = new.iter().map(|(key, _)| key.escrow()).collect();
+        let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let inner = &mut *inner;
+        let (keys, entries) = (Arc::make_mut(&mut inner.keys), Arc::make_mut(&mut inner.entries));
+        if keys.iter().any(|key| ids.contains(&key.escrow())) {
+            let mut stay =
+                keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
+            entries.retain(|_| stay.next().unwrap_or(true));
+            keys.retain(|key| !ids.contains(&key.escrow()));
+        }
+        for (key, from_height) in new {
+            inner.last += 1;
+            keys.push(key);
+            entries.push(Entry { number: inner.last, from_height });
+        }
+    }
+
+    /// Watches an escrow no longer. A fact that is under way may still arrive.
+    pub fn remove(&self, escrow: EscrowId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).drop_escrow(escrow);
+    }
+
+    /// How many are watched.
+    pub fn len(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).keys.len()
+    }
+
+    /// Whether nobody is watched.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let inner = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Snapshot { last: inner.last, keys: inner.keys.clone(), entries: inner.entries.clone() }
+    }
+}
+
+impl Inner {
+    fn drop_escrow(&mut self, escrow: EscrowId) {
+        if let Some(at) = self.keys.iter().position(|key| key.escrow() == escrow) {
+            Arc::make_mut(&mut self.keys).remove(at);
+            Arc::make_mut(&mut self.entries).remove(at);
+        }
+    }
+}
+
+impl Snapshot {
+    /// Position of the first key added after the given number.
+    pub fn after(&self, number: u64) -> usize {
+        self.entries.partition_point(|entry| entry.number <= number)
+    }
+
+    pub fn contains(&self, escrow: EscrowId) -> bool {
+        self.keys.iter().any(|key| key.escrow() == escrow)
+    }
+}

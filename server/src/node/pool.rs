@@ -1,0 +1,230 @@
+//! Several nodes as one.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aegis_common::chain::Tx;
+use aegis_common::hash::Hash32;
+use futures_util::future::join_all;
+
+use super::client::Node;
+use super::{FullBlock, NodeError, NodeStatus, Place, PoolConfig, Tip};
+
+/// Nodes in order of preference, asked one after the other until one answers well.
+pub struct NodePool {
+    nodes: Vec<Arc<Node>>,
+    /// The node whose tip is followed: asked first.
+    current: AtomicUsize,
+    max_reorg: u64,
+    max_pool: usize,
+    /// Tips that were believed, ascending, back to one that is `max_reorg` deep.
+    believed: Mutex<VecDeque<Tip>>,
+    /// The mempool as last seen; `None` for what could not be read.
+    mempool: Mutex<HashMap<Hash32, Option<Arc<Tx>>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl NodePool {
+    /// Checks the configuration; asks nobody yet.
+    pub fn new(config: &PoolConfig) -> Result<Self, NodeError> {
+        let nodes = config.nodes.iter().enumerate().map(|(number, node)| Node::new(number, node, config));
+        let nodes: Vec<Arc<Node>> = nodes.map(|node| node.map(Arc::new)).collect::<Result<_, _>>()?;
+        if nodes.is_empty() {
+            return Err(NodeError::NoneUsable);
+        }
+        Ok(Self {
+            nodes,
+            current: AtomicUsize::new(0),
+            max_reorg: config.max_reorg,
+            max_pool: config.max_pool,
+            believed: Mutex::default(),
+            mempool: Mutex::default(),
+        })
+    }
+
+    /// Every node with its state and the reason for it.
+    pub fn status(&self) -> Vec<NodeStatus> {
+        self.nodes.iter().map(|node| node.status()).collect()
+    }
+
+    /// Nodes that may be asked now: the followed one, then by preference.
+    fn order(&self) -> impl Iterator<Item = (usize, &Arc<Node>)> {
+        let current = self.current.load(Ordering::Relaxed);
+        let first = self.nodes.iter().enumerate().filter(move |(number, _)| *number == current);
+        let others = self.nodes.iter().enumerate().filter(move |(number, _)| *number != current);
+        first.chain(others).filter(|(_, node)| node.permit())
+    }
+
+    /// The first good answer. [`NodeError::Missing`] when nodes answered and none had it.
+    async fn first<T, F>(&self, call: impl Fn(Arc<Node>) -> F) -> Result<T, NodeError>
+    where
+        F: Future<Output = Result<T, NodeError>>,
+    {
+        let mut failure = NodeError::NoneUsable;
+        for (_, node) in self.order() {
+            let outcome = async {
+                node.ensure_network().await?;
+                call(node.clone()).await
+            };
+            match node.judge(outcome.await) {
+                Ok(answer) => return Ok(answer),
+                Err(_) if failure == NodeError::Missing => {}
+                Err(error) => failure = error,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees
+    /// with the one followed down to the reorganisation depth. The node that serves it is asked first from
+    /// then on.
+    pub async fn tip(&self) -> Result<Tip, NodeError> {
+        let asked = self.order().map(async |(number, node)| (number, node, node.judge(node.tip().await)));
+        let mut failure = NodeError::NoneUsable;
+        let mut tips = Vec::new();
+        for (number, node, tip) in join_all(asked).await {
+            match tip {
+                Ok(tip) => tips.push((number, node, tip)),
+                Err(error) => failure = error,
+            }
+        }
+        // Stable: among equals the followed node stays, so that two halves of a fork don't alternate.
+        tips.sort_by_key(|(_, _, tip)| std::cmp::Reverse(tip.height));
+        let mut chosen = None;
+        for (number, node, announced) in &tips {
+            let verified = async {
+                let tip = node.verify_tip(*announced).await?;
+                self.agrees(node, tip).await?;
+                Ok(tip)
+            };
+            match node.judge(verified.await) {
+                Ok(tip) => {
+                    chosen = Some((*number, tip));
+                    break;
+                }
+                Err(error) => failure = error,
+            }
+        }
+        let Some((number, tip)) = chosen else { return Err(failure) };
+        self.current.store(number, Ordering::Relaxed);
+        self.believe(tip);
+        for (other, node, theirs) in tips.iter().filter(|(_, _, theirs)| theirs.height <= tip.height) {
+            if *other == number {
+                node.note_disagreement(None);
+            } else {
+                self.compare(number, tip, node, *theirs).await;
+            }
+        }
+        Ok(tip)
+    }
+
+    /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks
+    /// followed so far.
+    async fn agrees(&self, node: &Node, tip: Tip) -> Result<(), NodeError> {
+        let anchor = {
+            let believed = lock(&self.believed);
+            let top = believed.back().map_or(0, |top| top.height);
+            believed.iter().rev().find(|old| old.height + self.max_reorg <= top).copied()
+        };
+        let Some(anchor) = anchor else { return Ok(()) };
+        if tip == anchor {
+            return Ok(());
+        }
+        match node.header_hash(anchor.height).await {
+            Ok(hash) if hash == anchor.hash => Ok(()),
+            Ok(_) | Err(NodeError::Missing) => {
+                let depth = self.max_reorg;
+                Err(NodeError::Lie(format!(
+                    "its chain differs from the one followed more than {depth} blocks deep"
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn believe(&self, tip: Tip) {
+        let mut believed = lock(&self.believed);
+        while believed.back().is_some_and(|top| top.height >= tip.height) {
+            believed.pop_back();
+        }
+        believed.push_back(tip);
+        while believed.get(1).is_some_and(|second| second.height + self.max_reorg <= tip.height) {
+            believed.pop_front();
+        }
+    }
+
+    /// Notes where another node stands against the one followed.
+    async fn compare(&self, followed: usize, tip: Tip, node: &Node, theirs: Tip) {
+        let behind = tip.height - theirs.height;
+        if behind > self.max_reorg {
+            let _ = node.judge::<()>(Err(NodeError::Lie(format!("it is {behind} blocks behind"))));
+            return;
+        }
+        let ours = match (behind, self.nodes.get(followed)) {
+            (0, _) => Some(tip.hash),
+            (_, Some(followed)) => followed.header_hash(theirs.height).await.ok(),
+            (_, None) => None,
+        };
+        if let Some(ours) = ours {
+            let note = (ours != theirs.hash).then(|| format!("it has another block at {}", theirs.height));
+            node.note_disagreement(note);
+        }
+    }
+
+    /// The block at a height with all its transactions.
+    pub async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
+        self.first(|node| async move { node.block(height).await }).await
+    }
+
+    /// The hash of the block at a height.
+    pub async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
+        self.first(|node| async move { node.header_hash(height).await }).await
+    }
+
+    /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
+    /// about once).
+    pub async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
+        let (present, fetched) = self
+            .first(|node| async move {
+                let present: HashSet<Hash32> = node.pool_hashes(self.max_pool).await?.into_iter().collect();
+                let unknown: Vec<Hash32> = {
+                    let known = lock(&self.mempool);
+                    present.iter().filter(|hash| !known.contains_key(*hash)).copied().collect()
+                };
+                let fetched = node.transactions(&unknown).await?;
+                Ok((present, fetched))
+            })
+            .await?;
+        let mut known = lock(&self.mempool);
+        known.retain(|hash, _| present.contains(hash));
+        for (hash, place, tx) in fetched {
+            if place != Place::Pool {
+                continue;
+            }
+            if let Err(error) = &tx {
+                tracing::warn!(tx = %hash, %error, "mempool transaction ignored");
+            }
+            known.insert(hash, tx.ok().map(Arc::new));
+        }
+        Ok(known.values().flatten().cloned().collect())
+    }
+
+    /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are
+    /// verified; that a node withholds it can't be excluded.
+    pub async fn find(&self, hash: Hash32) -> Result<Option<(Tx, Place)>, NodeError> {
+        match self.first(|node| async move { node.find(hash).await }).await {
+            Ok(found) => Ok(Some(found)),
+            Err(NodeError::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The estimated fee in piconero a byte of weight: one node's word.
+    pub async fn fee_per_byte(&self) -> Result<u64, NodeError> {
+        self.first(|node| async move { node.fee_per_byte().await }).await
+    }
+}

@@ -1,0 +1,348 @@
+//! The chain side against real monerod and monero-wallet-rpc.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "support/monero.rs"]
+mod monero;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::{App, HttpServer, web};
+use aegis_common::address::{Address, Network};
+use aegis_common::chain::{Found, PlainScanner, WatchKey, prove_payment, subaddress};
+use aegis_common::hash::Hash32;
+use aegis_common::ids::EscrowId;
+use aegis_server::chain::{
+    Config, Fact, Follower, Health, Progress, ProgressError, Sink, SinkError, WatchList,
+};
+use aegis_server::node::{Login, NodeConfig, NodeError, NodePool, NodeState, Place, PoolConfig, Tip};
+use monero::{Daemon, LOGIN, free_port};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+fn node(url: String) -> NodeConfig {
+    NodeConfig { url, login: None }
+}
+
+fn pool(nodes: Vec<NodeConfig>) -> NodePool {
+    let mut config = PoolConfig::new(Network::Regtest, nodes);
+    config.timeout = Duration::from_secs(20);
+    NodePool::new(&config).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Store(Arc<Mutex<(Vec<Tip>, Vec<Fact>)>>);
+
+impl Store {
+    fn facts(&self) -> Vec<Fact> {
+        std::mem::take(&mut self.0.lock().unwrap().1)
+    }
+}
+
+impl Sink for Store {
+    async fn deliver(&self, fact: Fact) -> Result<(), SinkError> {
+        self.0.lock().unwrap().1.push(fact);
+        Ok(())
+    }
+}
+
+impl Progress for Store {
+    async fn load(&self) -> Result<Option<Tip>, ProgressError> {
+        Ok(self.0.lock().unwrap().0.last().copied())
+    }
+    async fn hash_at(&self, height: u64) -> Result<Option<Hash32>, ProgressError> {
+        Ok(self.0.lock().unwrap().0.iter().find(|tip| tip.height == height).map(|tip| tip.hash))
+    }
+    async fn advance(&self, tip: Tip) -> Result<(), ProgressError> {
+        self.0.lock().unwrap().0.push(tip);
+        Ok(())
+    }
+    async fn rewind(&self, to: u64) -> Result<(), ProgressError> {
+        self.0.lock().unwrap().0.retain(|tip| tip.height <= to);
+        Ok(())
+    }
+}
+
+async fn watch(wallet: &Daemon, number: u128) -> (WatchKey, [u8; 32], Address) {
+    let primary = Address::parse(&wallet.address().await, Network::Regtest).unwrap();
+    let reply = wallet.rpc("query_key", json!({"key_type": "view_key"})).await;
+    let view = reply["key"].as_str().unwrap().parse::<Hash32>().unwrap().0;
+    (WatchKey::new(EscrowId(Uuid::from_u128(number)), view, &primary).unwrap(), view, primary)
+}
+
+fn deposits(facts: &[Fact]) -> Vec<(Found, Option<u64>)> {
+    let mut all: Vec<_> = facts
+        .iter()
+        .filter_map(|fact| match fact {
+            Fact::Deposit { found, height } => Some((found.clone(), *height)),
+            _ => None,
+        })
+        .collect();
+    all.sort_by_key(|(found, _)| found.amount);
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_payments_are_found_proven_mined_and_rolled_back() {
+    let daemon = Daemon::monerod(false).await;
+    let (payer, payee) = (Daemon::wallet(&daemon).await, Daemon::wallet(&daemon).await);
+    let miner = payer.address().await;
+    daemon.mine(90, &miner).await;
+    let nodes = Arc::new(pool(vec![node(daemon.url())]));
+
+    // A coinbase is found by the miner's view key, locked.
+    let (miner_key, ..) = watch(&payer, 9).await;
+    let block = nodes.block(50).await.unwrap();
+    let found = aegis_common::chain::Scanner::scan(&PlainScanner, &[miner_key], &block.txs);
+    let header = daemon.rpc("get_block_header_by_height", json!({"height": 50})).await;
+    assert_eq!(found[0].amount.0, header["block_header"]["reward"].as_u64().unwrap());
+    assert!(found[0].coinbase && found[0].locked && found.len() == 1);
+
+    let (key, view, primary) = watch(&payee, 1).await;
+    for _ in 0..2 {
+        payee.rpc("create_address", json!({"account_index": 0})).await;
+    }
+    let listed = payee.rpc("get_address", json!({"account_index": 0})).await;
+    let addresses: Vec<Address> =
+        (0..3).map(|minor| subaddress(&primary, &view, Network::Regtest, minor).unwrap()).collect();
+    for (minor, address) in addresses.iter().enumerate() {
+        assert_eq!(listed["addresses"][minor]["address"].as_str().unwrap(), address.to_string());
+    }
+
+    let (list, store) = (WatchList::new(), Store::default());
+    list.add(key, 90);
+    let config = Config { poll: Duration::from_millis(200), ..Config::default() };
+    let mut follower =
+        Follower::new(nodes.clone(), store.clone(), store.clone(), Arc::new(PlainScanner), list, config);
+    let started = follower.step().await.unwrap();
+    assert_eq!(started.height, 90);
+    store.facts();
+
+    // One transaction to one subaddress, one to the primary address and a subaddress: additional transaction
+    // keys.
+    payer.rpc("refresh", json!({})).await;
+    let pays: [&[(usize, u64)]; 2] =
+        [&[(1, 1_234_567_890_123)], &[(0, 2_000_000_000_001), (2, 3_000_000_000_007)]];
+    let mut sent = Vec::new();
+    for pay in pays {
+        let destinations: Vec<Value> = pay
+            .iter()
+            .map(|(minor, amount)| json!({"address": addresses[*minor], "amount": amount}))
+            .collect();
+        let reply = payer.rpc("transfer", json!({"destinations": destinations, "get_tx_key": true})).await;
+        let hash: Hash32 = reply["tx_hash"].as_str().unwrap().parse().unwrap();
+        let keys = hex::decode(reply["tx_key"].as_str().unwrap()).unwrap();
+        let keys: Vec<[u8; 32]> = keys.chunks(32).map(|key| key.try_into().unwrap()).collect();
+        sent.push((hash, keys));
+    }
+    assert_eq!((sent[0].1.len(), sent[1].1.len()), (1, 4));
+
+    follower.step().await.unwrap();
+    let seen = deposits(&store.facts());
+    let expected = [(1, 1_234_567_890_123), (0, 2_000_000_000_001), (2, 3_000_000_000_007)];
+    let summary = |seen: &[(Found, Option<u64>)]| -> Vec<(u32, u64, Option<u64>)> {
+        seen.iter().map(|(found, height)| (found.subaddress, found.amount.0, *height)).collect()
+    };
+    assert_eq!(summary(&seen), expected.map(|(minor, amount)| (minor, amount, None)));
+    assert!(seen.iter().all(|(found, _)| !found.locked && !found.coinbase));
+
+    // The transaction keys prove each payment, to its address only.
+    for (found, _) in &seen {
+        let (tx, place) = nodes.find(found.tx).await.unwrap().unwrap();
+        assert_eq!(place, Place::Pool);
+        assert!(tx.fee.0 > 0 && !tx.key_images.is_empty());
+        let keys = &sent.iter().find(|(hash, _)| *hash == found.tx).unwrap().1;
+        for (minor, address) in addresses.iter().enumerate() {
+            let proven = prove_payment(&tx, keys, address).contains(&(found.index, found.amount));
+            assert_eq!(proven, minor == found.subaddress as usize);
+        }
+    }
+
+    // A node that swaps a transaction's content is caught by the hash.
+    let swaps = |method: &str, reply: &mut Value| {
+        if method == "/get_transactions" {
+            let blob = reply["txs"][0]["pruned_as_hex"].as_str().unwrap();
+            reply["txs"][0]["pruned_as_hex"] = json!(format!("0201{}", &blob[4..]));
+        }
+    };
+    let swapping = pool(vec![node(liar(daemon.url(), swaps).await)]);
+    assert!(matches!(swapping.find(sent[0].0).await, Err(NodeError::Lie(_))));
+
+    daemon.mine(2, &miner).await;
+    let tip = follower.step().await.unwrap();
+    assert_eq!(tip.height, 92);
+    let mined = deposits(&store.facts());
+    assert_eq!(summary(&mined), expected.map(|(minor, amount)| (minor, amount, Some(91))));
+    assert_eq!(nodes.find(sent[0].0).await.unwrap().unwrap().1, Place::Block(91));
+    assert!(nodes.fee_per_byte().await.unwrap() > 0);
+
+    // The chain forgets them.
+    daemon.call("/pop_blocks", json!({"nblocks": 2})).await;
+    daemon.rpc("flush_txpool", json!({})).await;
+    follower.step().await.unwrap();
+    assert!(store.facts().is_empty(), "a shorter chain contradicts nothing");
+    daemon.mine(3, &miner).await;
+    let tip = follower.step().await.unwrap();
+    let facts = store.facts();
+    assert_eq!(facts, vec![Fact::RolledBack { to: 90 }, Fact::Tip { height: 93, hash: tip.hash }]);
+    assert_eq!(nodes.find(sent[0].0).await.unwrap(), None);
+    assert_eq!(nodes.block(94).await, Err(NodeError::Missing));
+    assert_eq!(nodes.header_hash(94).await, Err(NodeError::Missing));
+
+    // The loop by itself, as the program runs it.
+    let mut health = follower.health();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(follower.run(stopped));
+    daemon.mine(1, &miner).await;
+    let there = health.wait_for(|health| matches!(health, Health::Following(tip) if tip.height == 94));
+    tokio::time::timeout(Duration::from_secs(10), there).await.unwrap().unwrap();
+    stop.send(true).unwrap();
+    assert_eq!(running.await.unwrap(), Ok(()));
+}
+
+/// A node that forwards to a real one and changes what it says.
+async fn liar(real: String, change: fn(&str, &mut Value)) -> String {
+    let server = HttpServer::new(move || {
+        let real = real.clone();
+        App::new().default_service(web::to(move |request: actix_web::HttpRequest, body: web::Bytes| {
+            let url = format!("{real}{}", request.path());
+            let asked: Value = serde_json::from_slice(&body).unwrap();
+            let method = asked["method"].as_str().unwrap_or(request.path()).to_owned();
+            async move {
+                let reply = reqwest::Client::new().post(url).body(body.to_vec()).send().await.unwrap();
+                let mut reply: Value = reply.json().await.unwrap();
+                change(&method, &mut reply);
+                web::Json(reply)
+            }
+        }))
+    });
+    let server = server.workers(1).bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}", server.addrs()[0]);
+    tokio::spawn(server.disable_signals().run());
+    url
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_foreign_and_lying_nodes_are_set_aside_with_a_reason_and_an_honest_one_with_a_login_serves() {
+    let (open, locked) = (Daemon::monerod(false).await, Daemon::monerod(true).await);
+    let miner = aegis_common::testing::chain::TestWallet::new(1).primary().to_string();
+    open.mine(5, &miner).await;
+    locked.mine(7, &miner).await;
+
+    let announces_more = |method: &str, reply: &mut Value| {
+        if method == "/get_info" {
+            reply["height"] = json!(reply["height"].as_u64().unwrap() + 10);
+        }
+    };
+    let damages_blocks = |method: &str, reply: &mut Value| {
+        if method == "/get_info" {
+            reply["height"] = json!(9);
+        } else if method == "get_block" {
+            reply["result"]["block_header"]["hash"] = json!("11".repeat(32));
+        }
+    };
+    let another_network = |method: &str, reply: &mut Value| {
+        if method == "/get_info" {
+            reply["nettype"] = json!("mainnet");
+        }
+    };
+    let unlinked = |method: &str, reply: &mut Value| match method {
+        "/get_info" => {}
+        "get_block_header_by_height" => {
+            reply["result"]["block_header"]["hash"] = json!("22".repeat(32));
+        }
+        _ => {}
+    };
+    let login = Login { username: LOGIN.0.into(), password: LOGIN.1.to_owned().into() };
+    let wrong = Login { username: LOGIN.0.into(), password: "wrong".to_owned().into() };
+    let nodes = pool(vec![
+        node(format!("http://127.0.0.1:{}", free_port())),
+        node(liar(open.url(), announces_more).await),
+        node(liar(open.url(), damages_blocks).await),
+        node(liar(open.url(), another_network).await),
+        node(open.url()),
+        NodeConfig { url: locked.url(), login: Some(login) },
+        NodeConfig { url: locked.url(), login: Some(wrong) },
+    ]);
+    let tip = nodes.tip().await.unwrap();
+    assert_eq!(tip.height, 7);
+    let block = nodes.block(7).await.unwrap();
+    assert_eq!((block.hash, block.txs.len()), (tip.hash, 1));
+    assert_eq!(nodes.header_hash(6).await.unwrap(), block.prev);
+    assert!(nodes.pool().await.unwrap().is_empty());
+    let status = nodes.status();
+    let states: Vec<NodeState> = status.iter().map(|node| node.state).collect();
+    use NodeState::{Failing, SetAside, Up};
+    assert_eq!(states, [Failing, SetAside, SetAside, SetAside, Up, Up, Failing], "{status:#?}");
+    let reason = |at: usize| status[at].reason.clone().unwrap();
+    assert!(reason(1).contains("does not deliver"), "{}", reason(1));
+    assert!(reason(3).contains("mainnet"), "{}", reason(3));
+    assert!(reason(6).contains("login"), "{}", reason(6));
+    assert!(status[4].disagreement.as_ref().is_some_and(|note| note.contains("another block at 5")));
+    for _ in 0..4 {
+        nodes.tip().await.unwrap();
+    }
+    assert_eq!(nodes.status()[0].state, NodeState::Down);
+
+    let alone = pool(vec![node(liar(open.url(), unlinked).await)]);
+    assert!(matches!(alone.tip().await, Err(NodeError::Lie(reason)) if reason.contains("does not link")));
+    assert_eq!(alone.tip().await, Err(NodeError::NoneUsable));
+
+    // The followed node dies: another takes over.
+    let two = pool(vec![node(open.url()), node(format!("http://127.0.0.1:{}", free_port()))]);
+    assert_eq!(two.tip().await.unwrap().height, 5);
+    drop(open);
+    assert!(two.tip().await.is_err());
+    drop(locked);
+    assert!(nodes.tip().await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_longer_chain_that_does_not_contain_the_one_followed_is_not_believed() {
+    let (honest, other) = (Daemon::monerod(false).await, Daemon::monerod(false).await);
+    let miner = aegis_common::testing::chain::TestWallet::new(1).primary().to_string();
+    let mut config = PoolConfig::new(Network::Regtest, vec![node(honest.url()), node(other.url())]);
+    (config.max_reorg, config.set_aside) = (3, Duration::from_millis(1));
+    let nodes = NodePool::new(&config).unwrap();
+    honest.mine(5, &miner).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    let behind = nodes.status()[1].clone();
+    assert_eq!(
+        (behind.state, behind.reason.unwrap().contains("5 blocks behind")),
+        (NodeState::SetAside, true)
+    );
+    honest.mine(4, &miner).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 9);
+    other.mine(20, &miner).await;
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 9);
+    let forked = nodes.status()[1].clone();
+    assert_eq!(forked.state, NodeState::SetAside);
+    assert!(forked.reason.unwrap().contains("differs from the one followed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_survives_many_calls_at_once() {
+    let daemon = Daemon::monerod(true).await;
+    let login = Login { username: LOGIN.0.into(), password: LOGIN.1.to_owned().into() };
+    let nodes = pool(vec![NodeConfig { url: daemon.url(), login: Some(login) }]);
+    let calls = (0..200).map(|_| nodes.header_hash(0));
+    for reply in futures_util::future::join_all(calls).await {
+        reply.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_reply_without_end_and_a_silent_node_are_bounded() {
+    let real = Daemon::monerod(false).await;
+    let long = liar(real.url(), |_, reply| reply["padding"] = json!("x".repeat(3 << 20))).await;
+    let mut config = PoolConfig::new(Network::Regtest, vec![node(long)]);
+    config.max_reply = 1 << 20;
+    assert_eq!(NodePool::new(&config).unwrap().tip().await, Err(NodeError::TooLarge(1 << 20)));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    config.nodes = vec![node(format!("http://{}", silent.local_addr().unwrap()))];
+    config.timeout = Duration::from_millis(300);
+    let error = NodePool::new(&config).unwrap().tip().await.unwrap_err();
+    assert!(matches!(error, NodeError::Transport(_)), "{error}");
+}
