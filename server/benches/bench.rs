@@ -4,8 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "results are for a person to read")]
 
+#[path = "suite/actors.rs"]
+mod actors;
 #[path = "suite/commit.rs"]
 mod commit;
+#[path = "../tests/support/people.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod people;
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod postgres;
@@ -35,11 +40,22 @@ impl Measured {
 }
 
 fn main() {
+    if actors::is_child() {
+        return actors::child();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let results = runtime.block_on(commit::measure());
-    let json = serde_json::to_string_pretty(&results).unwrap();
-    println!("{json}");
+    let mut results = runtime.block_on(commit::measure());
+    results.extend(runtime.block_on(actors::measure()));
+    table(&results);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&dir).unwrap();
-    std::fs::write(dir.join("results.json"), json).unwrap();
+    std::fs::write(dir.join("results.json"), serde_json::to_string_pretty(&results).unwrap()).unwrap();
+}
+
+fn table(results: &[Measured]) {
+    println!("{:<24} {:>14} {:<16} {:>14} {:>8}", "name", "value", "unit", "baseline", "ratio");
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    for Measured { name, value, unit, baseline, ratio } in results {
+        println!("{name:<24} {value:>14.2} {unit:<16} {:>14} {:>8}", number(*baseline), number(*ratio));
+    }
 }

@@ -9,7 +9,8 @@ use super::contract::Contract;
 use crate::amount::Piconero;
 use crate::hash::{Hash32, Key32};
 
-/// Outputs recorded for one escrow; further ones are refused, so that nobody can bloat an escrow by paying to it.
+/// Outputs recorded for one escrow, so that nobody can bloat an escrow by paying to it. A full escrow takes another only
+/// by [`Deposits::make_room`].
 pub const MAX_OUTPUTS: usize = 64;
 
 /// An output by its place.
@@ -62,7 +63,8 @@ pub enum Refusal {
     Locked,
     /// It is below the contract's dust limit.
     Dust,
-    /// Its output key appeared before: only one of the two can ever be spent (the "burning bug").
+    /// Another output has the same key: only one of them can ever be spent (the "burning bug"). As in Monero's
+    /// `src/wallet/wallet2.cpp` the largest counts, so that nobody can displace a payment by a copy of its key.
     DuplicateKey,
 }
 
@@ -105,7 +107,8 @@ pub struct Sighting {
 }
 
 /// Sums of what is final, by slot.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Received {
     /// In (0,0).
     pub payment: Piconero,
@@ -145,25 +148,48 @@ impl Deposits {
             }
             known.height = seen.height;
             known.is_final = false;
-            let deposit = known.clone();
-            return Some((next, deposit));
-        }
-        if self.0.len() >= MAX_OUTPUTS {
-            return None;
-        }
-        let refused = if seen.locked {
-            Some(Refusal::Locked)
-        } else if seen.amount < dust {
-            Some(Refusal::Dust)
-        } else if self.0.iter().any(|deposit| deposit.key == seen.key) {
-            Some(Refusal::DuplicateKey)
         } else {
-            None
-        };
-        let Sighting { output, key, slot, amount, height, locked: _ } = *seen;
-        let deposit = Deposit { output, key, slot, amount, height, is_final: false, refused };
-        next.0.push(deposit.clone());
+            if self.0.len() >= MAX_OUTPUTS {
+                return None;
+            }
+            let refused = refusal(seen, dust);
+            let Sighting { output, key, slot, amount, height, locked: _ } = *seen;
+            next.0.push(Deposit { output, key, slot, amount, height, is_final: false, refused });
+        }
+        next.count_keys_once();
+        let deposit = next.get(seen.output)?.clone();
         Some((next, deposit))
+    }
+
+    /// Makes room for one more output in a full escrow: one that is not credited goes first, then the smallest, and only
+    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment.
+    pub fn make_room(&self, seen: &Sighting, dust: Piconero) -> Self {
+        let mut next = self.clone();
+        if self.0.len() < MAX_OUTPUTS || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
+            return next;
+        }
+        let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.amount);
+        if let Some(least) = self.0.iter().min_by_key(|deposit| rank(deposit))
+            && (least.refused.is_some() || least.amount < seen.amount)
+        {
+            next.0.retain(|deposit| deposit.output != least.output);
+            next.count_keys_once();
+        }
+        next
+    }
+
+    /// Of outputs with one key the largest counts, but none in the pool before one in a block; the first of equals.
+    fn count_keys_once(&mut self) {
+        let eligible = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
+        let rank = |deposit: &Deposit| (deposit.height.is_some(), deposit.amount);
+        let before = self.0.clone();
+        for deposit in self.0.iter_mut().filter(|deposit| eligible(deposit)) {
+            let same = before.iter().filter(|other| other.key == deposit.key && eligible(other));
+            // `max_by_key` takes the last of equals; reversed, the first.
+            let counts = same.rev().max_by_key(|other| rank(other)).map(|other| other.output);
+            deposit.refused = (counts != Some(deposit.output)).then_some(Refusal::DuplicateKey);
+            deposit.is_final &= deposit.refused.is_none();
+        }
     }
 
     /// Forgets an output that is in neither pool nor chain any more. Only unconfirmed ones can be lost.
@@ -171,18 +197,24 @@ impl Deposits {
         let place = self.0.iter().position(|d| d.output == output && d.height.is_none())?;
         let mut next = self.clone();
         let lost = next.0.remove(place);
+        next.count_keys_once();
         Some((next, lost))
     }
 
-    /// Undoes all blocks above a height; gives the outputs that were in them.
-    pub fn roll_back(&self, to: u64) -> (Self, Vec<Deposit>) {
+    /// Undoes all blocks above a height; gives the outputs that were in them. What lies below is final only while it
+    /// is deep enough below the new tip.
+    pub fn roll_back(&self, to: u64, depth: u32) -> (Self, Vec<Deposit>) {
         let mut next = self.clone();
         let mut undone = Vec::new();
-        for deposit in next.0.iter_mut().filter(|d| d.height.is_some_and(|height| height > to)) {
-            deposit.height = None;
-            deposit.is_final = false;
-            undone.push(deposit.clone());
+        for deposit in &mut next.0 {
+            let Some(height) = deposit.height else { continue };
+            deposit.is_final &= to >= final_at(height, depth);
+            if height > to {
+                deposit.height = None;
+                undone.push(deposit.clone());
+            }
         }
+        next.count_keys_once();
         (next, undone)
     }
 
@@ -218,6 +250,11 @@ impl Deposits {
             buyer_deposit: sum(Slot::BuyerDeposit)?,
         })
     }
+}
+
+/// Why an output is not credited, by itself.
+fn refusal(seen: &Sighting, dust: Piconero) -> Option<Refusal> {
+    if seen.locked { Some(Refusal::Locked) } else { (seen.amount < dust).then_some(Refusal::Dust) }
 }
 
 impl Received {

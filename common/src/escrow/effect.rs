@@ -101,7 +101,8 @@ pub enum Notice {
         /// The block, if any.
         height: Option<u64>,
     },
-    /// Two signers sent a transaction that does not pay what the contract says. Only their keys could do that.
+    /// An approved transaction does not pay what the contract says: its cosigner named a stranger's, or both signers
+    /// broke the contract.
     PayoutMismatch {
         /// Its id.
         txid: Hash32,

@@ -37,7 +37,7 @@ pub enum Event {
         /// Height of the newest block.
         height: u64,
     },
-    /// An approved payout was seen in the pool or in a block.
+    /// A payout was seen in the pool or in a block: an approved one, or one whose keys prove that it completes a proposal.
     PayoutSeen {
         /// Its id.
         txid: Hash32,

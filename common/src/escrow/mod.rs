@@ -3,10 +3,13 @@
 //! [`transition::apply`] is the one door: a pure function from a state and an event to the next state and its
 //! effects. Everything else in this module is what it stands on.
 
+mod attempt;
+mod chains;
 pub mod contract;
 pub mod deposits;
 pub mod effect;
 pub mod event;
+mod onchain;
 pub mod outcome;
 pub mod payout;
 pub mod settling;

@@ -3,17 +3,19 @@
 //! One attempt: both signers post their exported signing data (`sync`), the proposer builds and signs (`propose`), the
 //! cosigner checks, signs and submits (`approve`). Signing data is single-use, so whoever meets stale data posts a
 //! `sync` for the next attempt and both start over. When the cosigner has approved, a transaction may be on its way: from
-//! then on a new attempt needs proof that it is in neither pool nor chain. Every attempt spends every final output,
-//! so two transactions of different attempts can never both confirm.
+//! then on a new attempt needs proof that it is in neither pool nor chain, or that it pays something else. Every attempt
+//! spends every final output, so two transactions of different attempts can never both confirm.
+//!
+//! A pair of signers has a *turn*: a length of time and a number of attempts, none of which a signer can stretch. When
+//! it is over the next pair is asked, so one signer alone can never block the other two.
 
 use serde::{Deserialize, Serialize};
 
+pub use super::attempt::{Approval, OnChain, Proposal, SettlingError};
 use super::contract::Contract;
-use super::deposits::final_at;
+use super::deposits::{OutputId, Received, final_at};
 use super::outcome::{Authority, Outcome};
 use super::statement::Act;
-use crate::amount::Piconero;
-use crate::code::Code;
 use crate::hash::Hash32;
 use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
@@ -21,81 +23,13 @@ use crate::time::{SignedDuration, Timestamp};
 /// Seconds an approved transaction may stay unseen before it counts as lost.
 pub const UNSEEN_SECONDS: i64 = 60;
 
-/// A payout statement is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SettlingError {
-    /// Deposits are not final.
-    #[error("the deposits are not all final")]
-    NotPayable,
-    /// Not one of the two signers, or not this signer's part.
-    #[error("the payout is signed by {proposer} (proposes) and {cosigner} (approves)")]
-    WrongParty {
-        /// Builds the transaction.
-        proposer: Role,
-        /// Checks and completes it.
-        cosigner: Role,
-    },
-    /// Another signing attempt is under way.
-    #[error("the present signing attempt is {present}")]
-    WrongAttempt {
-        /// The attempt under way.
-        present: u32,
-    },
-    /// It has been done in this attempt.
-    #[error("that has been done in this attempt")]
-    AlreadyDone,
-    /// The proposal is built on other signing data, or the approval is for another proposal.
-    #[error("it is not built on the present signing data")]
-    StaleNonces,
-    /// A transaction may be on its way.
-    #[error("a payout has been approved; a new attempt starts only when it is provably absent")]
-    Approved,
-}
+/// New attempts a pair of signers may start in its turn. More would let one signer use up the other's statements
+/// ([`super::statement::bounds::PER_AUTHOR`]).
+pub const RETRIES: u32 = 8;
 
-impl SettlingError {
-    /// The code shown to clients.
-    pub fn code(self) -> Code {
-        match self {
-            Self::NotPayable => Code::NotPayable,
-            Self::WrongParty { .. } => Code::WrongParty,
-            Self::WrongAttempt { .. } => Code::WrongAttempt,
-            Self::AlreadyDone | Self::Approved => Code::AlreadyDone,
-            Self::StaleNonces => Code::StaleNonces,
-        }
-    }
-}
-
-/// A proposed payout.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct Proposal {
-    /// The `propose` statement.
-    pub hash: Hash32,
-    /// Its network fee.
-    pub fee: Piconero,
-    /// What returns to the escrow's own address.
-    pub residue: Piconero,
-}
-
-/// An approved payout: a complete transaction that may be on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Approval {
-    /// The transaction.
-    pub txid: Hash32,
-    /// The proposal it completes.
-    pub proposal: Hash32,
-    /// When it was approved.
-    pub at: Timestamp,
-}
-
-/// Where an approved payout stands on the chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct OnChain {
-    /// The transaction.
-    pub txid: Hash32,
-    /// The block; none while it is in the pool.
-    pub height: Option<u64>,
-}
+/// How often the length of a turn doubles: once every time all three pairs were asked in vain. Without it a signer who
+/// waits for a week would use up its statements on signing data.
+const DOUBLINGS: u32 = 16;
 
 /// An outcome on its way to being paid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,14 +43,24 @@ pub struct Settling {
     pub partial: bool,
     /// The present signing attempt, from 1.
     pub attempt: u32,
-    /// When it began.
+    /// When the present pair of signers was asked and could sign.
     pub attempt_since: Timestamp,
     /// How often silent signers were replaced.
     pub rotation: u32,
+    /// New attempts the present pair has had.
+    pub retries: u32,
+    /// Outputs that were on their way when the outcome stood, or that the chain took back since: a payout waits until
+    /// each is final or gone, so that it leaves nothing behind.
+    pub awaited: Vec<OutputId>,
+    /// What the present attempt divides: what was final when its first signing data came. Money that comes later does
+    /// not change a transaction that is being signed.
+    pub basis: Option<Received>,
     /// Signing data of the present attempt.
     pub syncs: Vec<(Role, Hash32)>,
     /// The present attempt's proposal.
     pub proposal: Option<Proposal>,
+    /// Every proposal there was, with what it divides: a cosigner can complete and send one without a word.
+    pub proposals: Vec<(Hash32, Received)>,
     /// Every approved transaction, newest last: a late one may still confirm.
     pub approvals: Vec<Approval>,
     /// Whether the newest approval is believed to be under way.
@@ -137,8 +81,12 @@ impl Settling {
             attempt: 1,
             attempt_since: now,
             rotation: 0,
+            retries: 0,
+            awaited: Vec::new(),
+            basis: None,
             syncs: Vec::new(),
             proposal: None,
+            proposals: Vec::new(),
             approvals: Vec::new(),
             approved: false,
             seen: None,
@@ -174,12 +122,23 @@ impl Settling {
         }
     }
 
-    fn next_attempt(&mut self, attempt: u32, now: Timestamp) {
-        self.attempt = attempt;
-        self.attempt_since = now;
+    /// Drops the present attempt and numbers the next.
+    fn next_attempt(&mut self) {
+        self.attempt = self.attempt.saturating_add(1);
         self.syncs.clear();
+        self.basis = None;
         self.proposal = None;
         self.approved = false;
+    }
+
+    /// Starts over after the chain took back an output that the present attempt spends. `None` where there is nothing
+    /// to start over, or a transaction may be on its way.
+    pub fn undermined(&self) -> Option<Self> {
+        (self.basis.is_some() && !self.approved).then(|| {
+            let mut next = self.clone();
+            next.next_attempt();
+            next
+        })
     }
 
     /// Takes a payout statement. `None` for acts that do not belong to the payout.
@@ -192,20 +151,27 @@ impl Settling {
         now: Timestamp,
     ) -> Option<Result<Self, SettlingError>> {
         let result = match act {
-            Act::Sync { attempt, .. } => self.sync(role, *attempt, hash, now),
+            Act::Sync { attempt, .. } => self.sync(role, *attempt, hash),
             Act::Propose { attempt, built_on, fee, residue, .. } => {
                 let proposal = Proposal { hash, fee: *fee, residue: *residue };
                 self.propose(role, *attempt, *built_on, proposal)
             }
             Act::Approve { attempt, proposal, txid, .. } => {
-                self.approve(role, *attempt, Approval { txid: *txid, proposal: *proposal, at: now })
+                let approval = Approval {
+                    txid: *txid,
+                    proposal: *proposal,
+                    at: now,
+                    received: self.basis.unwrap_or_default(),
+                    void: false,
+                };
+                self.approve(role, *attempt, approval)
             }
             _ => return None,
         };
         Some(if payable { result } else { Err(SettlingError::NotPayable) })
     }
 
-    fn sync(&self, role: Role, attempt: u32, hash: Hash32, now: Timestamp) -> Result<Self, SettlingError> {
+    fn sync(&self, role: Role, attempt: u32, hash: Hash32) -> Result<Self, SettlingError> {
         let (proposer, cosigner) = self.signers();
         if role != proposer && role != cosigner {
             return Err(SettlingError::WrongParty { proposer, cosigner });
@@ -215,8 +181,12 @@ impl Settling {
         }
         let mut next = self.clone();
         if Some(attempt) == self.attempt.checked_add(1) {
-            // Stale data somewhere: whoever noticed starts over, with the same signers.
-            next.next_attempt(attempt, now);
+            // Stale data somewhere: whoever noticed starts over, with the same signers and within their turn.
+            if self.retries >= RETRIES {
+                return Err(SettlingError::Exhausted);
+            }
+            next.retries += 1;
+            next.next_attempt();
         } else if attempt != self.attempt {
             return Err(SettlingError::WrongAttempt { present: self.attempt });
         } else if self.syncs.iter().any(|(known, _)| *known == role) {
@@ -245,6 +215,9 @@ impl Settling {
         if attempt != self.attempt {
             return Err(SettlingError::WrongAttempt { present: self.attempt });
         }
+        if self.approved {
+            return Err(SettlingError::Approved);
+        }
         if self.proposal.is_some() {
             return Err(SettlingError::AlreadyDone);
         }
@@ -252,7 +225,10 @@ impl Settling {
         if self.sync_of(proposer) != Some(own) || self.sync_of(cosigner) != Some(others) {
             return Err(SettlingError::StaleNonces);
         }
-        Ok(Self { proposal: Some(proposal), ..self.clone() })
+        let mut next = self.clone();
+        next.proposals.push((proposal.hash, self.basis.unwrap_or_default()));
+        next.proposal = Some(proposal);
+        Ok(next)
     }
 
     fn approve(&self, role: Role, attempt: u32, approval: Approval) -> Result<Self, SettlingError> {
@@ -275,42 +251,74 @@ impl Settling {
         Ok(next)
     }
 
-    /// The approval of a transaction.
+    /// The first approval of a transaction.
     pub fn approval(&self, txid: Hash32) -> Option<&Approval> {
         self.approvals.iter().find(|approval| approval.txid == txid)
+    }
+
+    /// The approval believed to be under way: of the transaction that was seen, else the newest.
+    fn under_way(&self) -> Option<&Approval> {
+        let approval = match self.seen {
+            Some(seen) => self.approval(seen.txid),
+            None => self.approvals.last(),
+        };
+        approval.filter(|_| self.approved)
     }
 
     /// Forgets an approved transaction that is in neither pool nor chain, and starts the next attempt. `None` while
     /// it may still appear: it was approved a moment ago, or another one is under way.
     pub fn lose(&self, txid: Hash32, now: Timestamp) -> Option<Self> {
-        let newest = self.approvals.last().filter(|approval| self.approved && approval.txid == txid)?;
-        if now.duration_since(newest.at) < SignedDuration::from_secs(UNSEEN_SECONDS) {
+        let lost = self.under_way().filter(|approval| approval.txid == txid)?;
+        // A clock that was set back past the approval has told nothing: such a span counts as elapsed.
+        if now.duration_since(lost.at).abs() < SignedDuration::from_secs(UNSEEN_SECONDS) {
             return None;
         }
         if self.seen.is_some_and(|seen| seen.height.is_some()) {
             return None;
         }
-        let mut next = self.clone();
-        next.seen = None;
-        next.next_attempt(self.attempt.checked_add(1)?, now);
-        Some(next)
+        Some(self.retry(now))
     }
 
-    /// When a silent signer is replaced; none while a transaction is on its way.
+    /// Takes note that an approved transaction pays something else. If it was the one under way, the next attempt
+    /// starts: a false approval must not stop the others. `None` where that is known.
+    pub fn mismatched(&self, txid: Hash32, now: Timestamp) -> Option<Self> {
+        let proven = self.seen.is_some_and(|seen| seen.txid == txid);
+        if proven || self.approvals.iter().all(|approval| approval.txid != txid || approval.void) {
+            return None;
+        }
+        let was_under_way = self.under_way().is_some_and(|approval| approval.txid == txid);
+        let mut next = self.clone();
+        next.approvals.iter_mut().filter(|approval| approval.txid == txid).for_each(|a| a.void = true);
+        next.mismatch = Some(txid);
+        Some(if was_under_way { next.retry(now) } else { next })
+    }
+
+    /// The next attempt after one that failed: of the same signers, or of the next pair once these have had theirs.
+    fn retry(&self, now: Timestamp) -> Self {
+        if self.retries >= RETRIES {
+            return Self { seen: None, ..self.rotate(now) };
+        }
+        let mut next = self.clone();
+        next.seen = None;
+        next.retries += 1;
+        next.next_attempt();
+        next
+    }
+
+    /// When the present pair's turn is over; none while a transaction is on its way. Only meant while payable.
     pub fn rotates_at(&self, contract: &Contract) -> Option<Timestamp> {
-        let wait = SignedDuration::from_secs(i64::from(contract.cosign_seconds));
+        let doubled = i64::from(contract.cosign_seconds) << (self.rotation / 3).min(DOUBLINGS);
+        let wait = SignedDuration::from_secs(doubled);
         (!self.approved).then(|| self.attempt_since.saturating_add(wait).unwrap_or(Timestamp::MAX))
     }
 
-    /// Replaces the signers; where the escrow is not payable the wait only begins anew.
-    pub fn rotate(&self, payable: bool, now: Timestamp) -> Self {
+    /// Asks the next pair.
+    pub fn rotate(&self, now: Timestamp) -> Self {
         let mut next = self.clone();
-        if payable {
-            next.rotation = self.rotation.wrapping_add(1);
-            next.next_attempt(self.attempt.saturating_add(1), now);
-        } else {
-            next.attempt_since = now;
-        }
+        next.rotation = self.rotation.wrapping_add(1);
+        next.retries = 0;
+        next.attempt_since = now;
+        next.next_attempt();
         next
     }
 

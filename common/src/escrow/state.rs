@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
-use super::deposits::{Deposits, Slot};
+use super::deposits::{Deposit, Deposits, Slot, final_at};
 use super::outcome::Outcome;
 use super::payout::{self, PayoutError, Share};
 use super::settling::Settling;
@@ -251,23 +251,27 @@ impl Escrow {
 
     /// Whether a payout may be signed now: an outcome stands and every deposit it rests on is final.
     pub fn payable(&self) -> bool {
-        match &self.phase {
-            Phase::Settling(settling) if settling.partial => {
-                let total = self.deposits.received().and_then(|received| received.total());
-                total > Some(Piconero::ZERO) && self.deposits.credited().all(|deposit| deposit.is_final)
-            }
-            Phase::Settling(_) => self.paid_in() != PaidIn::Nothing,
-            _ => false,
-        }
+        let Some(settling) = self.settling() else { return false };
+        let pending = |deposit: &Deposit| !deposit.is_final && settling.awaited.contains(&deposit.output);
+        let enough = if settling.partial {
+            self.deposits.received().and_then(|received| received.total()) > Some(Piconero::ZERO)
+        } else {
+            self.paid_in() != PaidIn::Nothing
+        };
+        enough && !self.deposits.credited().any(pending)
     }
 
-    /// What each payee is due before costs, by the outcome that stands.
+    /// What each payee is due before costs, by the outcome that stands: of what the present signing attempt is based
+    /// on, else of what is final now; once paid, of what was paid out.
     pub fn shares(&self) -> Option<Result<Vec<Share>, PayoutError>> {
-        let settling = match &self.phase {
-            Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => settling,
+        let (settling, based_on) = match &self.phase {
+            Phase::Settling(settling) => (settling, settling.basis),
+            Phase::Completed { settled, txid, .. } => {
+                (settled, settled.approval(*txid).map(|approval| approval.received))
+            }
             _ => return None,
         };
-        let received = self.deposits.received().unwrap_or_default();
+        let received = based_on.or_else(|| self.deposits.received()).unwrap_or_default();
         Some(payout::shares(&self.contract, &received, settling.outcome, settling.authority))
     }
 
@@ -281,7 +285,8 @@ impl Escrow {
                     .map(|before| expiry.saturating_sub(*before).unwrap_or(Timestamp::MIN));
                 Some(warning.map_or(expiry, |warning| warning.min(expiry)))
             }
-            Phase::Settling(settling) => settling.rotates_at(&self.contract),
+            // Nobody is late while nobody can sign.
+            Phase::Settling(settling) => settling.rotates_at(&self.contract).filter(|_| self.payable()),
             Phase::Disputed { .. } | Phase::Completed { .. } | Phase::Expired | Phase::Cancelled => None,
         }
     }
@@ -295,24 +300,29 @@ impl Escrow {
 
     /// Transactions that were seen or approved and are in no block: each may confirm or vanish.
     pub fn unmined(&self) -> Vec<Hash32> {
-        let deposits = self.deposits.credited().filter(|deposit| deposit.height.is_none());
+        let deposits = self.deposits.all().iter().filter(|deposit| deposit.height.is_none());
         let mut txs: Vec<_> = deposits.map(|deposit| deposit.output.tx).collect();
         if let Some(settling) = self.settling()
             && settling.seen.is_none_or(|seen| seen.height.is_none())
         {
-            txs.extend(settling.approvals.iter().map(|approval| approval.txid));
+            let awaited = settling.approvals.iter().filter(|approval| !approval.void);
+            txs.extend(awaited.map(|approval| approval.txid));
         }
         txs.sort_unstable();
         txs.dedup();
         txs
     }
 
-    /// The highest block that holds something of this escrow: a reorganisation below it concerns the escrow.
+    /// The highest block this escrow rests on: one that holds something of it, or that makes a deposit final. A
+    /// reorganisation concerns the escrow if and only if it undoes that block.
     pub fn highest_block(&self) -> Option<u64> {
-        let deposits = self.deposits.all().iter().filter_map(|deposit| deposit.height).max();
+        let rests_on = |deposit: &Deposit| {
+            let final_at = |height| final_at(height, self.contract.finality_depth);
+            deposit.height.map(|height| if deposit.is_final { final_at(height) } else { height })
+        };
+        let deposits = self.deposits.all().iter().filter_map(rests_on).max();
         let payout = match &self.phase {
             Phase::Settling(settling) => settling.seen.and_then(|seen| seen.height),
-            Phase::Completed { height, .. } => Some(*height),
             _ => None,
         };
         deposits.max(payout)

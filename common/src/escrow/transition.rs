@@ -1,12 +1,13 @@
 //! The one door: `apply(state, event, now)` gives the next state and its effects, or says why not. Pure; every rule of
 //! the lifecycle is decided here and in the types it rests on, and nowhere else. A refused event changes nothing.
 
-use super::deposits::{Deposit, Sighting};
+use super::deposits::MAX_OUTPUTS;
 use super::effect::{Effect, Notice};
 use super::event::Event;
+use super::onchain;
 use super::outcome::{Authority, Outcome, at_expiry};
-use super::payout::{self, Payments, PayoutError};
-use super::settling::{OnChain, Settling, SettlingError};
+use super::payout::{self, PayoutError};
+use super::settling::{Settling, SettlingError};
 use super::setup::{SetupError, Stage};
 use super::state::{Escrow, PaidIn, Phase, Status, WARNINGS};
 use super::statement::{Act, Check, SignedStatement, StatementError, StatementRef};
@@ -87,27 +88,51 @@ pub type Applied = (Escrow, Vec<Effect>);
 
 /// Applies an event. `now` is journalled with it, so a replay decides the same.
 pub fn apply(escrow: &Escrow, event: &Event, now: Timestamp) -> Result<Applied, Rejected> {
-    let (next, mut effects) = match event {
+    let (mut next, mut effects) = match event {
         Event::Statement { signed } => statement(escrow, signed, now)?,
-        Event::DepositSeen { seen } => deposit_seen(escrow, seen)?,
-        Event::DepositLost { output } => {
-            let (deposits, lost) = escrow.deposits.lose(*output).ok_or(Rejected::Unknown)?;
-            let next = expire_if_nothing_is_left(Escrow { deposits, ..escrow.clone() });
-            (next, reverted([lost]))
+        Event::DepositSeen { seen } => onchain::deposit_seen(escrow, seen, now)?,
+        Event::DepositLost { output } => onchain::deposit_lost(escrow, *output)?,
+        Event::RolledBack { to } => onchain::rolled_back(escrow, *to)?,
+        Event::Tip { height } => onchain::tip(escrow, *height)?,
+        Event::PayoutSeen { txid, height, payments } => {
+            onchain::payout_seen(escrow, *txid, *height, payments, now)?
         }
-        Event::RolledBack { to } => rolled_back(escrow, *to)?,
-        Event::Tip { height } => tip(escrow, *height, now)?,
-        Event::PayoutSeen { txid, height, payments } => payout_seen(escrow, *txid, *height, payments)?,
-        Event::PayoutLost { txid } => {
-            let lost = escrow.settling().and_then(|settling| settling.lose(*txid, now));
-            let next = with_settling(escrow, lost.ok_or(Rejected::Unknown)?);
-            (next, vec![Effect::Notify(Notice::PayoutLost { txid: *txid })])
-        }
+        Event::PayoutLost { txid } => onchain::payout_lost(escrow, *txid, now)?,
         Event::Timer => timer(escrow, now)?,
         Event::Delete { by } => (delete(escrow, *by)?, Vec::new()),
     };
+    rebase(escrow, &mut next, now);
     effects.extend(consequences(escrow, &next));
     Ok((next, effects))
+}
+
+/// Keeps a settlement in step with the deposits it rests on, whatever event moved them.
+fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
+    let Phase::Settling(settling) = &next.phase else { return };
+    let mut settling = settling.clone();
+    let begins = before.settling().is_none();
+    let was_final = |output| before.deposits.get(output).is_some_and(|deposit| deposit.is_final);
+    let pending = next.deposits.credited().filter(|deposit| !deposit.is_final).map(|deposit| deposit.output);
+    let awaited: Vec<_> = pending.filter(|output| begins || was_final(*output)).collect();
+    let mut finals = before.deposits.credited().filter(|deposit| deposit.is_final);
+    let shaken = finals.any(|known| next.deposits.get(known.output).is_none_or(|now| !now.is_final));
+    settling.awaited.extend(awaited);
+    settling.awaited.sort_unstable();
+    settling.awaited.dedup();
+    if settling.awaited.len() > MAX_OUTPUTS {
+        settling.awaited.retain(|output| next.deposits.get(*output).is_some());
+    }
+    if shaken && let Some(anew) = settling.undermined() {
+        settling = anew;
+    }
+    next.phase = Phase::Settling(settling);
+    // The signers' time runs from the moment at which they can sign.
+    if next.payable()
+        && !before.payable()
+        && let Phase::Settling(settling) = &mut next.phase
+    {
+        settling.attempt_since = now;
+    }
 }
 
 /// Notices that follow from the difference of two states, whatever led to it.
@@ -129,7 +154,7 @@ fn consequences(before: &Escrow, after: &Escrow) -> Vec<Effect> {
     effects
 }
 
-fn with_settling(escrow: &Escrow, settling: Settling) -> Escrow {
+pub(super) fn with_settling(escrow: &Escrow, settling: Settling) -> Escrow {
     Escrow { phase: Phase::Settling(settling), ..escrow.clone() }
 }
 
@@ -165,7 +190,10 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
             check_cost(escrow, *fee, *residue)?;
         }
         let taken = settling.take(role, act, hash, escrow.payable(), now);
-        let next = taken.ok_or(Rejected::WrongState(status))??;
+        let mut next = taken.ok_or(Rejected::WrongState(status))??;
+        if next.basis.is_none() && !next.syncs.is_empty() {
+            next.basis = escrow.deposits.received();
+        }
         return Ok((with_settling(escrow, next), Vec::new()));
     }
     let settle = |outcome, authority| Phase::Settling(Settling::begin(outcome, authority, false, now));
@@ -241,113 +269,6 @@ fn offer(escrow: &Escrow, role: Role, outcome: Outcome, now: Timestamp) -> Resul
     Ok(next)
 }
 
-fn deposit_seen(escrow: &Escrow, seen: &Sighting) -> Result<Applied, Rejected> {
-    if !escrow.is_ready() {
-        return Err(Rejected::WrongState(escrow.status()));
-    }
-    let sighted = escrow.deposits.sight(seen, escrow.contract.dust_limit);
-    let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
-    let Deposit { output, slot, amount, height, .. } = deposit;
-    let notice = match deposit.refused {
-        Some(reason) => Notice::DepositRefused { output, amount, reason },
-        None => Notice::DepositSeen { output, slot, amount, height },
-    };
-    Ok((Escrow { deposits, ..escrow.clone() }, vec![Effect::Notify(notice)]))
-}
-
-fn reverted(undone: impl IntoIterator<Item = Deposit>) -> Vec<Effect> {
-    let credited = undone.into_iter().filter(|deposit| deposit.refused.is_none());
-    credited
-        .map(|Deposit { output, amount, .. }| Effect::Notify(Notice::DepositReverted { output, amount }))
-        .collect()
-}
-
-fn rolled_back(escrow: &Escrow, to: u64) -> Result<Applied, Rejected> {
-    let (deposits, undone) = escrow.deposits.roll_back(to);
-    let mut next = Escrow { deposits, ..escrow.clone() };
-    let mut payout_undone = false;
-    if let Phase::Settling(settling) = &mut next.phase
-        && let Some(seen) = &mut settling.seen
-        && seen.height.is_some_and(|height| height > to)
-    {
-        seen.height = None;
-        payout_undone = true;
-    }
-    if undone.is_empty() && !payout_undone {
-        return Err(Rejected::NotDue);
-    }
-    Ok((next, reverted(undone)))
-}
-
-/// A refund of an escrow that was never funded has nothing to pay once its last deposit is gone.
-fn expire_if_nothing_is_left(escrow: Escrow) -> Escrow {
-    match &escrow.phase {
-        Phase::Settling(settling) if settling.partial && escrow.deposits.credited().next().is_none() => {
-            Escrow { phase: Phase::Expired, ..escrow }
-        }
-        _ => escrow,
-    }
-}
-
-fn tip(escrow: &Escrow, height: u64, now: Timestamp) -> Result<Applied, Rejected> {
-    let depth = escrow.contract.finality_depth;
-    let (deposits, done) = escrow.deposits.finalize(height, depth);
-    let mut next = Escrow { deposits, ..escrow.clone() };
-    // The signers' time runs from the moment at which they can sign.
-    if next.payable()
-        && !escrow.payable()
-        && let Phase::Settling(settling) = &mut next.phase
-    {
-        settling.attempt_since = now;
-    }
-    let mut completed = false;
-    if let Phase::Settling(settling) = &escrow.phase
-        && let Some(OnChain { txid, height: Some(mined) }) = settling.seen
-        && settling.final_height(depth).is_some_and(|at| height >= at)
-    {
-        next.phase = Phase::Completed { settled: settling.clone(), txid, height: mined };
-        completed = true;
-    }
-    if done.is_empty() && !completed {
-        return Err(Rejected::NotDue);
-    }
-    let confirmed = done.into_iter().map(|Deposit { output, slot, amount, .. }| {
-        Effect::Notify(Notice::TransactionConfirmed { output, slot, amount })
-    });
-    Ok((next, confirmed.collect()))
-}
-
-fn payout_seen(
-    escrow: &Escrow,
-    txid: Hash32,
-    height: Option<u64>,
-    payments: &Payments,
-) -> Result<Applied, Rejected> {
-    let settling = escrow.settling().ok_or(Rejected::WrongState(escrow.status()))?;
-    settling.approval(txid).ok_or(Rejected::Unknown)?;
-    let shares = escrow.shares().ok_or(PayoutError::NotPayable)??;
-    let mut next = settling.clone();
-    if payout::check(&escrow.contract, &shares, payments).is_err() {
-        if settling.mismatch == Some(txid) {
-            return Err(Rejected::AlreadyDone);
-        }
-        next.mismatch = Some(txid);
-        return Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutMismatch { txid })]));
-    }
-    let seen = OnChain { txid, height };
-    let news = match settling.seen {
-        None => true,
-        // The pool says nothing new about what is in a block, and a conflicting one can't be beside it.
-        Some(before) => before != seen && height.is_some(),
-    };
-    if !news {
-        return Err(Rejected::AlreadyDone);
-    }
-    next.seen = Some(seen);
-    next.approved = true;
-    Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutSeen { txid, height })]))
-}
-
 fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
     if escrow.wake_at().is_none_or(|due| now < due) {
         return Err(Rejected::NotDue);
@@ -361,9 +282,7 @@ fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
             let expires_at = escrow.contract.expires_at;
             Ok((next, vec![Effect::Notify(Notice::ExpiryWarning { expires_at })]))
         }
-        Phase::Settling(settling) => {
-            Ok((with_settling(escrow, settling.rotate(escrow.payable(), now)), Vec::new()))
-        }
+        Phase::Settling(settling) => Ok((with_settling(escrow, settling.rotate(now)), Vec::new())),
         Phase::Disputed { .. } | Phase::Completed { .. } | Phase::Expired | Phase::Cancelled => {
             Err(Rejected::NotDue)
         }

@@ -103,6 +103,12 @@ impl ChainWatch {
         loop {
             self.tell_put_aside().await;
             self.look_up_all().await;
+            // What was found in an older block may be deep enough already, and no new block may come for long.
+            if let Some(height) = self.0.tip.height()
+                && let Err(error) = self.tell_due(height).await
+            {
+                tracing::warn!(%error, "escrows could not be told the height");
+            }
             let _ = tokio::time::timeout(every, self.0.new_tip.notified()).await;
         }
     }
@@ -186,6 +192,13 @@ impl ChainWatch {
 
     async fn tip(&self, height: u64) -> Result<(), SinkError> {
         self.0.tip.set(height);
+        self.tell_due(height).await?;
+        self.0.new_tip.notify_one();
+        Ok(())
+    }
+
+    /// Tells every escrow for which something is due at a height.
+    async fn tell_due(&self, height: u64) -> Result<(), SinkError> {
         let mut failed: HashSet<EscrowId> = HashSet::new();
         loop {
             let limit = (BATCH + failed.len()).min(MAX_PAGE);
@@ -201,11 +214,9 @@ impl ChainWatch {
                 failed.insert(id);
             }
             if !full || due.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        self.0.new_tip.notify_one();
-        Ok(())
     }
 }
 

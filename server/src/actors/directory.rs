@@ -28,7 +28,8 @@ use super::world::World;
 pub(super) struct Limits {
     /// Messages that may wait for the directory itself, which only passes them on.
     pub mailbox: usize,
-    /// Commands that may wait for one escrow.
+    /// Commands that may be under way with one escrow. Counted here: an actor's mailbox has a slot for every clone of
+    /// its address beyond its capacity, so that alone bounds nothing.
     pub escrow_mailbox: usize,
     /// Actors alive at once; the ones that rested longest go first.
     pub live: usize,
@@ -48,8 +49,8 @@ struct Lane {
 }
 
 impl Lane {
-    fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.in_use) == 1
+    fn under_way(&self) -> usize {
+        Arc::strong_count(&self.in_use) - 1
     }
 }
 
@@ -111,6 +112,9 @@ impl Directory {
         }
         let lane = self.lanes.get_mut(&id).ok_or(Refusal::Busy)?;
         lane.used = now;
+        if lane.under_way() >= self.limits.escrow_mailbox {
+            return Err(Refusal::Busy);
+        }
         Ok(Channel { addr: lane.addr.clone(), number: lane.number, _in_use: Arc::clone(&lane.in_use) })
     }
 
@@ -147,7 +151,7 @@ impl Directory {
     /// Puts those to sleep that have been idle since before `since`.
     fn passivate(&mut self, since: Instant) {
         let before = self.lanes.len();
-        self.lanes.retain(|_, lane| lane.used > since || !lane.is_idle());
+        self.lanes.retain(|_, lane| lane.used > since || lane.under_way() > 0);
         if self.lanes.capacity() > self.lanes.len().saturating_mul(4) {
             self.lanes.shrink_to_fit();
         }

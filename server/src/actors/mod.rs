@@ -37,7 +37,7 @@ mod world;
 #[cfg(test)]
 mod tests;
 
-pub use lookup::Finder;
+pub use lookup::{Answer, Finder};
 pub use outbox::Deliver;
 pub use start::{ActorDeps, ActorHandles, Options, Status, start};
 pub use tip::ChainTip;

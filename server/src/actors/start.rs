@@ -32,7 +32,7 @@ pub struct Options {
     pub threads: usize,
     /// Messages that may wait for the directory.
     pub mailbox: usize,
-    /// Commands that may wait for one escrow; one more is refused as busy.
+    /// Commands that may be under way with one escrow; one more is refused as busy.
     pub escrow_mailbox: usize,
     /// Escrow actors alive at once. Each takes some ten kilobytes.
     pub live: usize,
@@ -149,6 +149,16 @@ impl ActorHandles {
             tip: self.tip.height(),
             chain: health.as_ref().map_or(Health::Starting, |health| health.borrow().clone()),
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_hook(&self, hook: super::world::Hook) {
+        *self.world.hook.lock().unwrap() = Some(hook);
+    }
+
+    #[cfg(test)]
+    pub(super) fn world(&self) -> Arc<World> {
+        Arc::clone(&self.world)
     }
 
     /// Wakes the outbox: whoever stores events by other ways than an escrow's actor says so here.

@@ -204,6 +204,9 @@ pub(super) fn open_view_key(
     Ok(key)
 }
 
+/// Id, sealed view key, first block, snapshot.
+type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>, String);
+
 fn ids(raw: Vec<DbUuid>) -> Vec<EscrowId> {
     raw.into_iter().map(|id| EscrowId(id.into())).collect()
 }
@@ -235,7 +238,7 @@ impl Store {
     pub async fn watched(&self, after: Option<EscrowId>, limit: usize) -> Result<Vec<Watched>, StoreError> {
         let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
         self.read(move |conn, ring| {
-            let rows: Vec<(DbUuid, Option<Vec<u8>>, Option<i64>, String)> = escrows::table
+            let rows: Vec<WatchedRow> = escrows::table
                 .filter(escrows::watching)
                 .filter(escrows::id.gt(after))
                 .order(escrows::id)

@@ -1,1 +1,8 @@
-//! Tests.
+//! The actors on a real database, with a chain in memory and a clock that is set by hand.
+
+mod crashes;
+mod flow;
+mod kit;
+mod load;
+mod time;
+mod units;

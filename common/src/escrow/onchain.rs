@@ -1,0 +1,139 @@
+//! What the chain says, applied: deposits and payouts seen, undone, lost and final.
+
+use super::deposits::{Deposit, OutputId, Received, Sighting};
+use super::effect::{Effect, Notice};
+use super::outcome::{Authority, Outcome};
+use super::payout::{self, Payments};
+use super::settling::{Approval, OnChain, Settling};
+use super::state::{Escrow, Phase};
+use super::transition::{Applied, Rejected, with_settling};
+use crate::hash::Hash32;
+use crate::time::Timestamp;
+
+pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> Result<Applied, Rejected> {
+    if !escrow.is_ready() {
+        return Err(Rejected::WrongState(escrow.status()));
+    }
+    let dust = escrow.contract.dust_limit;
+    let sighted = match &escrow.phase {
+        // Once an outcome stands nothing it rests on is put aside for another.
+        Phase::Open { .. } => escrow.deposits.make_room(seen, dust).sight(seen, dust),
+        _ => escrow.deposits.sight(seen, dust),
+    };
+    let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
+    let Deposit { output, slot, amount, height, .. } = deposit;
+    let notice = match deposit.refused {
+        Some(reason) => Notice::DepositRefused { output, amount, reason },
+        None => Notice::DepositSeen { output, slot, amount, height },
+    };
+    let next = refund_if_late(Escrow { deposits, ..escrow.clone() }, now);
+    Ok((next, vec![Effect::Notify(notice)]))
+}
+
+/// Money that reaches an escrow which ended without any goes back: it may have been on its way at that moment.
+fn refund_if_late(escrow: Escrow, now: Timestamp) -> Escrow {
+    let ended = matches!(escrow.phase, Phase::Expired | Phase::Cancelled);
+    if !ended || escrow.deposits.credited().next().is_none() {
+        return escrow;
+    }
+    let refund = Settling::begin(Outcome::Refund, Authority::Expiry, true, now);
+    Escrow { phase: Phase::Settling(refund), ..escrow }
+}
+
+pub(super) fn deposit_lost(escrow: &Escrow, output: OutputId) -> Result<Applied, Rejected> {
+    let (deposits, lost) = escrow.deposits.lose(output).ok_or(Rejected::Unknown)?;
+    let mut next = Escrow { deposits, ..escrow.clone() };
+    // A refund of an escrow that was never funded has nothing to pay once its last deposit is gone.
+    let idle = |settling: &Settling| settling.partial && settling.approvals.is_empty();
+    if next.settling().is_some_and(idle) && next.deposits.credited().next().is_none() {
+        next.phase = Phase::Expired;
+    }
+    Ok((next, reverted([lost])))
+}
+
+fn reverted(undone: impl IntoIterator<Item = Deposit>) -> Vec<Effect> {
+    let credited = undone.into_iter().filter(|deposit| deposit.refused.is_none());
+    credited
+        .map(|Deposit { output, amount, .. }| Effect::Notify(Notice::DepositReverted { output, amount }))
+        .collect()
+}
+
+pub(super) fn rolled_back(escrow: &Escrow, to: u64) -> Result<Applied, Rejected> {
+    let (deposits, undone) = escrow.deposits.roll_back(to, escrow.contract.finality_depth);
+    let mut next = Escrow { deposits, ..escrow.clone() };
+    if let Phase::Settling(settling) = &mut next.phase
+        && let Some(seen) = &mut settling.seen
+        && seen.height.is_some_and(|height| height > to)
+    {
+        seen.height = None;
+    }
+    if next == *escrow {
+        return Err(Rejected::NotDue);
+    }
+    Ok((next, reverted(undone)))
+}
+
+pub(super) fn tip(escrow: &Escrow, height: u64) -> Result<Applied, Rejected> {
+    let depth = escrow.contract.finality_depth;
+    let (deposits, done) = escrow.deposits.finalize(height, depth);
+    let mut next = Escrow { deposits, ..escrow.clone() };
+    let mut completed = false;
+    if let Phase::Settling(settling) = &escrow.phase
+        && let Some(OnChain { txid, height: Some(mined) }) = settling.seen
+        && settling.final_height(depth).is_some_and(|at| height >= at)
+    {
+        next.phase = Phase::Completed { settled: settling.clone(), txid, height: mined };
+        completed = true;
+    }
+    if done.is_empty() && !completed {
+        return Err(Rejected::NotDue);
+    }
+    let confirmed = done.into_iter().map(|Deposit { output, slot, amount, .. }| {
+        Effect::Notify(Notice::TransactionConfirmed { output, slot, amount })
+    });
+    Ok((next, confirmed.collect()))
+}
+
+pub(super) fn payout_seen(
+    escrow: &Escrow,
+    txid: Hash32,
+    height: Option<u64>,
+    payments: &Payments,
+    now: Timestamp,
+) -> Result<Applied, Rejected> {
+    let settling = escrow.settling().ok_or(Rejected::WrongState(escrow.status()))?;
+    let pays_right = |received: &Received| {
+        let shares = payout::shares(&escrow.contract, received, settling.outcome, settling.authority);
+        shares.is_ok_and(|shares| payout::check(&escrow.contract, &shares, payments).is_ok())
+    };
+    let mut approvals = settling.approvals.clone();
+    if settling.approval(txid).is_none() {
+        // A cosigner that sent a proposed transaction without approving it has paid all the same.
+        let sent = settling.proposals.iter().rev().find(|(_, received)| pays_right(received));
+        let (proposal, received) = *sent.ok_or(Rejected::Unknown)?;
+        approvals.push(Approval { txid, proposal, at: now, received, void: false });
+    }
+    let mut of_this = approvals.iter().filter(|approval| approval.txid == txid);
+    let paid_right = of_this.any(|approval| pays_right(&approval.received));
+    if !paid_right {
+        let next = settling.mismatched(txid, now).ok_or(Rejected::AlreadyDone)?;
+        return Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutMismatch { txid })]));
+    }
+    let seen = OnChain { txid, height };
+    let news = match settling.seen {
+        None => true,
+        // The pool says nothing new about what is in a block, and a conflicting one can't be beside it.
+        Some(before) => before != seen && height.is_some(),
+    };
+    if !news {
+        return Err(Rejected::AlreadyDone);
+    }
+    let next = Settling { seen: Some(seen), approved: true, approvals, ..settling.clone() };
+    Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutSeen { txid, height })]))
+}
+
+pub(super) fn payout_lost(escrow: &Escrow, txid: Hash32, now: Timestamp) -> Result<Applied, Rejected> {
+    let lost = escrow.settling().and_then(|settling| settling.lose(txid, now));
+    let next = with_settling(escrow, lost.ok_or(Rejected::Unknown)?);
+    Ok((next, vec![Effect::Notify(Notice::PayoutLost { txid })]))
+}

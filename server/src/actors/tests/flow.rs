@@ -1,0 +1,171 @@
+//! A whole life, driven by signed statements and by the chain.
+
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::event::Event;
+use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::payout;
+use aegis_common::escrow::state::Status;
+use aegis_common::escrow::statement::Act;
+use aegis_common::hash::Hash32;
+use aegis_common::ids::EscrowId;
+use aegis_common::role::Role;
+use aegis_common::testing::chain::{Crafted, TxBuilder};
+
+use super::kit::{Server, Universe, until};
+
+/// What the crafted transactions pay.
+const FEE: Piconero = Piconero(30_000_000);
+
+fn deposit(universe: &Universe, seed: u64) -> Crafted {
+    TxBuilder::new(seed).pay(universe.wallet.primary(), Piconero::XMR).build().unwrap()
+}
+
+async fn reaches(server: &Server, id: EscrowId, status: Status) {
+    until(status.wire(), async || server.status(id).await == status).await;
+}
+
+/// Ready, paid and final.
+async fn active(universe: &Universe, server: &Server) -> EscrowId {
+    let id = server.ready(universe).await;
+    universe.chain.mine(0, 10, vec![deposit(universe, 5).tx]);
+    reaches(server, id, Status::Active).await;
+    id
+}
+
+/// Disputed and ruled: both get a part.
+async fn ruled(universe: &Universe, server: &Server) -> EscrowId {
+    let id = active(universe, server).await;
+    let dispute = Act::Dispute { reason: "it has one wheel".to_owned() };
+    server.say(universe, id, Role::Buyer, dispute).await.unwrap();
+    let half = Piconero(Piconero::XMR.0 / 2);
+    let outcome = Outcome::Split { buyer: half, seller: half };
+    let ruling = Act::Ruling { outcome, reason: "half a bicycle".to_owned() };
+    server.say(universe, id, Role::Arbiter, ruling).await.unwrap();
+    id
+}
+
+/// Both signers' statements for a transaction that pays the shares, or something else.
+async fn signed(universe: &Universe, server: &Server, id: EscrowId, right: bool) -> Crafted {
+    let escrow = server.read(id).await.escrow;
+    let settling = escrow.settling().unwrap();
+    let (attempt, (proposer, cosigner)) = (settling.attempt, settling.signers());
+    let mut syncs = Vec::new();
+    for role in [proposer, cosigner] {
+        let sync = Act::Sync { attempt, info: "5a".to_owned() };
+        syncs.push(server.say(universe, id, role, sync).await.unwrap().statement.unwrap());
+    }
+    let shares = escrow.shares().unwrap().unwrap();
+    let mut builder = TxBuilder::new(u64::from(attempt) + 1_000);
+    for share in payout::net(&shares, FEE).unwrap() {
+        let amount = if right { share.amount } else { Piconero(share.amount.0 / 2) };
+        builder = builder.pay(share.address, amount);
+    }
+    let payout = builder.build().unwrap();
+    let propose = Act::Propose {
+        attempt,
+        built_on: [syncs[0], syncs[1]],
+        txset: "7e".to_owned(),
+        tx_keys: payout.tx_keys.iter().map(|key| Hash32(*key)).collect(),
+        fee: FEE,
+        residue: Piconero::ZERO,
+    };
+    let proposal = server.say(universe, id, proposer, propose).await.unwrap().statement.unwrap();
+    let approve = Act::Approve { attempt, proposal, txid: payout.tx.hash, txset: "7e5e".to_owned() };
+    server.say(universe, id, cosigner, approve).await.unwrap();
+    payout
+}
+
+/// Every notice came once to each of the three, in the order of commits, each with an id of its own.
+async fn check_told(universe: &Universe, server: &Server, id: EscrowId) {
+    let stored = server.store.events_after(0, 10_000).await.unwrap();
+    until("all is told", async || universe.told.lock().unwrap().len() >= stored.len()).await;
+    let told = universe.told.lock().unwrap();
+    let seqs: Vec<i64> = told.iter().map(|(_, frame)| frame.seq).collect();
+    assert_eq!(seqs, stored.iter().map(|event| event.seq).collect::<Vec<_>>());
+    let mut ids: Vec<_> = told.iter().map(|(_, frame)| frame.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), told.len());
+    let of = |role| {
+        let user = universe.people.id(role);
+        let mine = told.iter().filter(|(to, frame)| *to == user && frame.escrow_id == Some(id));
+        mine.map(|(_, frame)| (frame.kind.clone(), frame.payload.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Role::Buyer), of(Role::Seller));
+    assert_eq!(of(Role::Buyer), of(Role::Arbiter));
+    assert_eq!(of(Role::Buyer)[0].0, "EscrowInit");
+}
+
+#[actix::test]
+async fn an_escrow_lives_from_creation_to_a_ruled_split() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = ruled(&universe, &server).await;
+    let payout = signed(&universe, &server, id, true).await;
+    universe.chain.broadcast(payout.tx.clone());
+    let seen = async || server.read(id).await.escrow.settling().and_then(|settling| settling.seen).is_some();
+    until("the payout is seen in the pool", seen).await;
+    universe.chain.mine(0, 10, vec![payout.tx]);
+    reaches(&server, id, Status::CompletedSplit).await;
+    server.check_replay(id).await;
+    check_told(&universe, &server, id).await;
+    let status = server.handles.status();
+    assert_eq!((status.restarted, status.loops_restarted, status.watched), (0, 0, 1));
+    server.stop();
+}
+
+#[actix::test]
+async fn a_payout_that_pays_something_else_is_reported_and_settles_nothing() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = ruled(&universe, &server).await;
+    let payout = signed(&universe, &server, id, false).await;
+    universe.chain.mine(0, 20, vec![payout.tx]);
+    let told = async || {
+        universe.told.lock().unwrap().iter().filter(|(_, frame)| frame.kind == "PayoutMismatch").count() == 3
+    };
+    until("the mismatch is told", told).await;
+    assert_eq!(server.status(id).await, Status::Settling);
+    server.check_replay(id).await;
+    server.stop();
+}
+
+#[actix::test]
+async fn a_deposit_follows_the_chain_through_pool_block_and_reorganisation() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    let paid = deposit(&universe, 9).tx;
+    universe.chain.broadcast(paid.clone());
+    let height = async || server.read(id).await.escrow.deposits.all().first().map(|deposit| deposit.height);
+    until("seen in the pool", async || height().await == Some(None)).await;
+    universe.chain.mine(0, 3, vec![paid.clone()]);
+    let mined = universe.chain.height() - 2;
+    until("seen in a block", async || height().await == Some(Some(mined))).await;
+    universe.chain.pop(3);
+    universe.chain.mine(1, 4, vec![]);
+    until("gone", async || height().await.is_none()).await;
+    universe.chain.mine(1, 9, vec![paid]);
+    assert_eq!(server.status(id).await, Status::PendingFunding);
+    universe.chain.mine(1, 1, vec![]);
+    reaches(&server, id, Status::Active).await;
+    server.check_replay(id).await;
+    server.stop();
+}
+
+#[actix::test]
+async fn after_a_restart_the_escrow_is_watched_from_where_the_chain_was_left() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    server.stop();
+    universe.chain.mine(0, 5, vec![deposit(&universe, 6).tx]);
+    let server = universe.start().await;
+    universe.chain.mine(0, 5, vec![]);
+    reaches(&server, id, Status::Active).await;
+    assert_eq!(server.handles.status().watched, 1);
+    let seen = |event: &Event| matches!(event, Event::DepositSeen { .. });
+    assert_eq!(server.count(id, seen).await, 1);
+    server.check_replay(id).await;
+    server.stop();
+}
