@@ -1,9 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod accounts;
 pub mod actors;
+pub mod api;
+pub mod app;
 pub mod chain;
 pub mod clock;
+pub mod config;
 pub mod crypto;
+pub mod escrows;
 pub mod node;
 pub mod store;
+pub mod telemetry;
+pub mod ws;

@@ -111,6 +111,25 @@ pub struct UserView {
     pub signing_key: Key32,
 }
 
+/// `GET /api/v1/me`: one's own account.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MeView {
+    /// What everybody sees.
+    #[serde(flatten)]
+    pub user: UserView,
+    /// Where contracts made from now on pay this account.
+    pub payout_address: Address,
+}
+
+/// `PUT /api/v1/users/{username}/role`
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoleRequest {
+    /// What the account may do from its next login on.
+    pub role: AccountRole,
+}
+
 /// `PUT /api/v1/me/payout-address`
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -25,6 +25,7 @@ mod lookup;
 pub mod message;
 mod outbox;
 mod rows;
+pub mod sessions;
 mod start;
 mod sweep;
 mod timers;

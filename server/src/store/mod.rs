@@ -7,6 +7,7 @@
 //! Reads run on blocking threads, a few at a time. All writes go through one thread; see [`writer`].
 //! Query code is written once for SQLite and Postgres; what differs stands in [`dialect`].
 
+mod accounts;
 mod chain;
 mod commit;
 mod connection;

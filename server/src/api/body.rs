@@ -1,0 +1,74 @@
+//! Request bodies: JSON, bounded while they are read.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use aegis_common::address::AddressError;
+use aegis_common::code::Code;
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::problem::ApiError;
+
+/// Bytes of an ordinary body.
+pub const SMALL: usize = 64 * 1024;
+/// Bytes of a statement: two transaction sets' worth of hexadecimal digits and their JSON.
+pub const STATEMENT: usize = 3 * 512 * 1024;
+
+/// A JSON body of at most `MAX` bytes. Its bytes are wiped after reading: they may hold a password or a view key.
+pub struct Body<T, const MAX: usize = SMALL>(pub T);
+
+impl<T: DeserializeOwned + 'static, const MAX: usize> FromRequest for Body<T, MAX> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(req: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = req.content_type().eq_ignore_ascii_case("application/json");
+        let announced = req.headers().get(CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        let mut payload = payload.take();
+        Box::pin(async move {
+            if !is_json {
+                return Err(ApiError::new(Code::Malformed, "The body must be application/json."));
+            }
+            let too_large = || ApiError::new(Code::TooLarge, format!("The body may have {MAX} bytes."));
+            if announced.is_some_and(|length| length > MAX) {
+                return Err(too_large());
+            }
+            // Whole capacity at once where the length is known: a growing buffer leaves copies behind.
+            let mut bytes = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(4096)));
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.map_err(|error| match error {
+                    PayloadError::Overflow => too_large(),
+                    _ => ApiError::new(Code::Malformed, "The body broke off."),
+                })?;
+                if bytes.len() + chunk.len() > MAX {
+                    return Err(too_large());
+                }
+                bytes.extend_from_slice(&chunk);
+            }
+            serde_json::from_slice(&bytes).map(Self).map_err(|error| refuse(&error))
+        })
+    }
+}
+
+/// Text that is no JSON is malformed; JSON with a value that is not allowed is invalid.
+fn refuse(error: &serde_json::Error) -> ApiError {
+    let said = error.to_string();
+    let code = if !error.is_data() {
+        Code::Malformed
+    } else if [AddressError::Malformed, AddressError::InvalidKey]
+        .iter()
+        .any(|e| said.starts_with(&e.to_string()))
+    {
+        Code::BadAddress
+    } else {
+        Code::Invalid
+    };
+    ApiError::new(code, said)
+}

@@ -1,0 +1,253 @@
+//! Escrows. What changes one goes to its actor; what only reads comes from the database.
+
+use std::time::Duration;
+
+use actix_web::web::{Data, Json, Path, Query};
+use actix_web::{HttpRequest, HttpResponse, delete, get, post};
+use aegis_common::canonical;
+use aegis_common::code::Code;
+use aegis_common::escrow::state::Status;
+use aegis_common::ids::EscrowId;
+use aegis_common::wire::escrow::{
+    CreateEscrowRequest, EscrowPage, EscrowView, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::body::{Body, STATEMENT};
+use super::caller::Caller;
+use super::docs::Refused;
+use super::headers::{IdempotencyKey, IfMatch, etag, is_fresh};
+use super::problem::ApiError;
+use super::{State, page};
+use crate::actors::message::{Command, Create, Snapshot, Tell};
+use crate::escrows::Kept;
+
+/// How long a request waits for an actor.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl State {
+    async fn tell(
+        &self,
+        id: EscrowId,
+        command: Command,
+        expected: Option<i64>,
+    ) -> Result<Snapshot, ApiError> {
+        Ok(self.tell.send(Tell { id, command, expected }).timeout(PATIENCE).await??)
+    }
+
+    fn view(&self, kept: &Kept) -> EscrowView {
+        EscrowView::of(&kept.escrow, kept.version, self.height())
+    }
+
+    fn view_of(&self, snapshot: &Snapshot) -> EscrowView {
+        EscrowView::of(&snapshot.escrow, snapshot.version, self.height())
+    }
+
+    /// Height of the newest block; zero until it is known, so that nothing looks more confirmed than it is.
+    fn height(&self) -> u64 {
+        self.tip.height().unwrap_or(0)
+    }
+}
+
+fn answer(mut response: actix_web::HttpResponseBuilder, view: &EscrowView) -> HttpResponse {
+    etag(&mut response, view.version, view.tip);
+    response.json(view)
+}
+
+/// Create an escrow. Repeating the request under its key answers with the escrow it made.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("Idempotency-Key" = String, Header, description = "1 to 255 characters, new for each escrow")),
+    request_body = CreateEscrowRequest,
+    responses((status = 201, body = EscrowView), Refused)
+)]
+#[post("/api/v1/escrows")]
+pub async fn create(
+    caller: Caller,
+    state: Data<State>,
+    key: IdempotencyKey,
+    body: Body<CreateEscrowRequest>,
+) -> Result<HttpResponse, ApiError> {
+    let request = body.0;
+    let hash = canonical::hash(&request).map_err(|error| ApiError::failure(Code::Internal, &error))?;
+    // A repeated request must not fail because time has passed: its draft might by now be refused.
+    let known = state.store.idempotency(caller.user(), key.0.clone()).await?;
+    if let Some(known) = known {
+        if known.request_hash != hash {
+            return Err(ApiError::of(Code::IdempotencyConflict));
+        }
+        let kept = state.escrows.one(caller.user(), replayed(&known.response)?).await?;
+        return Ok(answer(HttpResponse::Created(), &state.view(&kept)));
+    }
+    let contract = state.drafts.draft(caller.user(), request).await?;
+    let create = Create { contract, initiator: caller.user(), idempotency: (key.0, hash) };
+    let snapshot = state.create.send(create).timeout(PATIENCE).await??;
+    Ok(answer(HttpResponse::Created(), &state.view_of(&snapshot)))
+}
+
+/// The escrow that an answer given before was about.
+fn replayed(response: &str) -> Result<EscrowId, ApiError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Made {
+        #[serde(alias = "id")]
+        escrow_id: EscrowId,
+    }
+    let made = serde_json::from_str(response);
+    made.map(|Made { escrow_id }| escrow_id).map_err(|error| ApiError::failure(Code::Internal, &error))
+}
+
+/// Which escrows to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only those of this status.
+    status: Option<Status>,
+    /// Only those older than this one: `next` of the page before.
+    before: Option<Uuid>,
+    /// Items of a page, 1 to 100; 50 where left out.
+    limit: Option<usize>,
+}
+
+/// One's escrows in any role, newest first.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(ListQuery),
+    responses((status = 200, body = EscrowPage), Refused)
+)]
+#[get("/api/v1/escrows")]
+pub async fn list(
+    caller: Caller,
+    state: Data<State>,
+    query: Query<ListQuery>,
+) -> Result<Json<EscrowPage>, ApiError> {
+    let before = query.before.map(EscrowId);
+    let (kept, next) = state.escrows.page(caller.user(), before, query.status, page(query.limit)?).await?;
+    Ok(Json(EscrowPage { escrows: kept.iter().map(|kept| state.view(kept)).collect(), next }))
+}
+
+/// One escrow.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow")),
+    responses((status = 200, body = EscrowView), (status = 304, description = "As in If-None-Match"), Refused)
+)]
+#[get("/api/v1/escrows/{id}")]
+pub async fn one(
+    caller: Caller,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    req: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let view = state.view(&state.escrows.one(caller.user(), *id).await?);
+    if is_fresh(&req, view.version, view.tip) {
+        let mut response = HttpResponse::NotModified();
+        etag(&mut response, view.version, view.tip);
+        return Ok(response.finish());
+    }
+    Ok(answer(HttpResponse::Ok(), &view))
+}
+
+/// Delete an escrow that has seen no money. For its initiator.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The escrow"),
+        ("If-Match" = Option<String>, Header, description = "The version it must have")
+    ),
+    responses((status = 200, body = EscrowView), Refused)
+)]
+#[delete("/api/v1/escrows/{id}")]
+pub async fn remove(
+    caller: Caller,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    expected: IfMatch,
+) -> Result<HttpResponse, ApiError> {
+    let snapshot = state.tell(*id, Command::Delete { by: caller.user() }, expected.0).await?;
+    Ok(answer(HttpResponse::Ok(), &state.view_of(&snapshot)))
+}
+
+/// Make a signed statement: every act of a party. Repeating it is harmless.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(
+        ("id" = Uuid, Path, description = "The escrow"),
+        ("If-Match" = Option<String>, Header, description = "The version it must have")
+    ),
+    request_body = StatementRequest,
+    responses((status = 200, body = StatementReceipt), Refused)
+)]
+#[post("/api/v1/escrows/{id}/statements")]
+pub async fn state_act(
+    caller: Caller,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    expected: IfMatch,
+    body: Body<StatementRequest, STATEMENT>,
+) -> Result<Json<StatementReceipt>, ApiError> {
+    let StatementRequest { signed, view_key } = body.0;
+    let view_key = view_key.map(|key| Zeroizing::new(key.0));
+    let command = Command::Statement { by: caller.user(), signed: Box::new(signed), view_key };
+    let snapshot = state.tell(*id, command, expected.0).await?;
+    let missing = || ApiError::failure(Code::Internal, &"the actor named no statement");
+    Ok(Json(StatementReceipt {
+        hash: snapshot.statement.ok_or_else(missing)?,
+        version: snapshot.version,
+        status: snapshot.escrow.status(),
+    }))
+}
+
+/// Which part of a transcript to read.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TranscriptQuery {
+    /// Only what came after this version: `next` of the page before.
+    after: Option<i64>,
+    /// Items of a page, 1 to 100; 50 where left out.
+    limit: Option<usize>,
+}
+
+/// All signed statements in the order in which the server took them.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow"), TranscriptQuery),
+    responses((status = 200, body = TranscriptPage), Refused)
+)]
+#[get("/api/v1/escrows/{id}/transcript")]
+pub async fn transcript(
+    caller: Caller,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    query: Query<TranscriptQuery>,
+) -> Result<Json<TranscriptPage>, ApiError> {
+    let (after, limit) = (query.after.unwrap_or(-1), page(query.limit)?);
+    Ok(Json(state.escrows.transcript(caller.user(), *id, after, limit).await?))
+}
+
+/// What is due, seen and final, slot by slot.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow")),
+    responses((status = 200, body = Vec<SlotView>), Refused)
+)]
+#[get("/api/v1/escrows/{id}/deposits")]
+pub async fn deposits(
+    caller: Caller,
+    state: Data<State>,
+    id: Path<EscrowId>,
+) -> Result<Json<Vec<SlotView>>, ApiError> {
+    Ok(Json(state.view(&state.escrows.one(caller.user(), *id).await?).deposits))
+}

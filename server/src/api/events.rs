@@ -1,0 +1,70 @@
+//! A person's feed, and tickets for hearing it live.
+
+use actix_web::web::{Data, Json, Query};
+use actix_web::{get, post};
+use aegis_common::code::Code;
+use aegis_common::wire::account::TicketResponse;
+use aegis_common::wire::event::{EventFrame, EventPage};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::caller::Caller;
+use super::docs::Refused;
+use super::problem::ApiError;
+use super::{State, page};
+use crate::store::EventRow;
+
+/// Which part of the feed to read.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FeedQuery {
+    /// Only what came after this position: `next` of the page before.
+    after: Option<i64>,
+    /// Items of a page, 1 to 100; 50 where left out.
+    limit: Option<usize>,
+}
+
+/// A stored event as it is sent.
+pub fn frame(row: EventRow) -> Result<EventFrame, ApiError> {
+    let payload = serde_json::from_str(&row.payload)
+        .map_err(|error| ApiError::failure(Code::Internal, &format!("event {}: {error}", row.seq)))?;
+    Ok(EventFrame {
+        kind: row.kind,
+        seq: row.seq,
+        id: row.event_id,
+        escrow_id: row.escrow_id,
+        at: row.created_at,
+        payload,
+    })
+}
+
+/// What has happened, oldest first.
+#[utoipa::path(
+    tag = "events",
+    security(("bearer" = [])),
+    params(FeedQuery),
+    responses((status = 200, body = EventPage), Refused)
+)]
+#[get("/api/v1/events")]
+pub async fn feed(
+    caller: Caller,
+    state: Data<State>,
+    query: Query<FeedQuery>,
+) -> Result<Json<EventPage>, ApiError> {
+    let after = query.after.unwrap_or(0);
+    let rows = state.store.events_of(caller.user(), after, page(query.limit)?).await?;
+    let next = rows.last().map_or(after, |row| row.seq);
+    Ok(Json(EventPage { events: rows.into_iter().map(frame).collect::<Result<_, _>>()?, next }))
+}
+
+/// Get a ticket: good for one WebSocket, within thirty seconds.
+#[utoipa::path(
+    tag = "events",
+    security(("bearer" = [])),
+    responses((status = 200, body = TicketResponse), Refused)
+)]
+#[post("/api/v1/ws/ticket")]
+pub async fn ticket(caller: Caller, state: Data<State>) -> Result<Json<TicketResponse>, ApiError> {
+    Ok(Json(TicketResponse { ticket: state.tickets.issue(caller.user())? }))
+}

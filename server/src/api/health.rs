@@ -1,0 +1,83 @@
+//! Health: whether the server can do its work.
+
+use actix_web::{HttpResponse, get, web};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::State;
+use super::docs::Refused;
+use crate::node::NodeState;
+
+/// How the server is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `ok`, or `degraded` where the database or every node is out of reach.
+    pub status: &'static str,
+    /// The program's version.
+    pub version: &'static str,
+    /// Whether the database answers.
+    pub database: bool,
+    /// Height of the newest block that was processed; null before the first.
+    pub tip: Option<u64>,
+    /// The nodes in the order of the configuration.
+    pub nodes: Vec<NodeHealth>,
+}
+
+/// How one node is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeHealth {
+    /// Whether its last answer was one.
+    pub reachable: bool,
+    /// Height of its newest block, where it was ever told.
+    pub height: Option<u64>,
+}
+
+/// How the server is. Status 503 where the database does not answer.
+#[utoipa::path(
+    tag = "server",
+    responses((status = 200, body = Health), (status = 503, body = Health), Refused)
+)]
+#[get("/api/v1/health")]
+pub async fn health(state: web::Data<State>) -> HttpResponse {
+    look(&state).await
+}
+
+/// The same, where probes look for it.
+#[utoipa::path(
+    tag = "server",
+    responses((status = 200, body = Health), (status = 503, body = Health), Refused)
+)]
+#[get("/health")]
+pub async fn probe(state: web::Data<State>) -> HttpResponse {
+    look(&state).await
+}
+
+async fn look(state: &State) -> HttpResponse {
+    let database = state.store.ping().await;
+    if let Err(error) = &database {
+        tracing::error!(%error, "the database does not answer");
+    }
+    // Neither URLs nor reasons: this is public, and a node may be an onion service.
+    let nodes: Vec<NodeHealth> = (state.nodes)()
+        .into_iter()
+        .map(|node| NodeHealth {
+            reachable: node.state == NodeState::Up,
+            height: node.tip.map(|tip| tip.height),
+        })
+        .collect();
+    let is_followed = nodes.iter().any(|node| node.reachable);
+    let found = Health {
+        status: if database.is_ok() && is_followed { "ok" } else { "degraded" },
+        version: env!("CARGO_PKG_VERSION"),
+        database: database.is_ok(),
+        tip: state.tip.height(),
+        nodes,
+    };
+    if found.database {
+        HttpResponse::Ok().json(found)
+    } else {
+        HttpResponse::ServiceUnavailable().json(found)
+    }
+}

@@ -1,0 +1,75 @@
+//! REST: one file per resource, over the use cases and the actors' recipients.
+
+pub mod accounts;
+pub mod body;
+pub mod caller;
+pub mod docs;
+pub mod envelope;
+pub mod escrows;
+pub mod events;
+pub mod headers;
+pub mod health;
+pub mod limits;
+pub mod problem;
+mod refusals;
+pub mod tickets;
+pub mod trace;
+
+use std::sync::Arc;
+
+use actix::{Addr, Recipient};
+use aegis_common::time::Clock;
+
+use crate::accounts::Accounts;
+use crate::actors::ChainTip;
+use crate::actors::message::{Create, Tell};
+use crate::actors::sessions::Sessions;
+use crate::crypto::token::Tokens;
+use crate::escrows::{Drafts, Escrows};
+use crate::node::NodeStatus;
+use crate::store::Store;
+use limits::RateLimits;
+use problem::ApiError;
+use tickets::Tickets;
+
+/// All that handlers work with; every worker thread shares it.
+pub struct State {
+    /// The database, for feeds and the answers given before.
+    pub store: Store,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Making contracts.
+    pub drafts: Drafts,
+    /// Reading escrows.
+    pub escrows: Escrows,
+    /// Checks login tokens.
+    pub tokens: Arc<Tokens>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The chain's tip.
+    pub tip: ChainTip,
+    /// How the nodes are, in the order of the configuration.
+    pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
+    /// To the actors that own escrows.
+    pub tell: Recipient<Tell>,
+    /// To the actor that makes escrows.
+    pub create: Recipient<Create>,
+    /// Live sockets.
+    pub sessions: Addr<Sessions>,
+    /// Tickets for WebSockets.
+    pub tickets: Tickets,
+    /// Rate limits.
+    pub limits: RateLimits,
+}
+
+/// Most items of one page, and how many there are where a request names no number.
+pub const PAGE: (usize, usize) = (100, 50);
+
+/// The number of items a page shall have.
+fn page(limit: Option<usize>) -> Result<usize, ApiError> {
+    let (most, usual) = PAGE;
+    match limit.unwrap_or(usual) {
+        limit if (1..=most).contains(&limit) => Ok(limit),
+        _ => Err(ApiError::invalid("limit", "must lie between 1 and 100")),
+    }
+}

@@ -1,0 +1,107 @@
+//! What the lower floors' errors are to a client.
+
+use actix::MailboxError;
+use aegis_common::address::AddressError;
+use aegis_common::code::Code;
+
+use super::problem::ApiError;
+use crate::accounts::AccountError;
+use crate::actors::message::Refusal;
+use crate::crypto::password::PasswordError;
+use crate::escrows::{DraftError, ReadError};
+use crate::store::StoreError;
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let code = match &error {
+            StoreError::Busy => Code::Busy,
+            StoreError::Full => Code::StorageFull,
+            StoreError::Unavailable(_) => Code::Unavailable,
+            StoreError::UsernameTaken => Code::UsernameTaken,
+            StoreError::Uncertain(_)
+            | StoreError::Inconsistent(_)
+            | StoreError::Sealed(_)
+            | StoreError::Duplicate
+            | StoreError::Url
+            | StoreError::Migration(_) => Code::Internal,
+        };
+        Self::failure(code, &error)
+    }
+}
+
+impl From<AccountError> for ApiError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Field { field, why } => Self::invalid(field, why),
+            AccountError::Address(ref source) => {
+                let foreign = matches!(source, AddressError::ForeignNetwork { .. });
+                let code = if foreign { Code::ForeignNetwork } else { Code::BadAddress };
+                Self::new(code, error.to_string())
+            }
+            AccountError::Taken => Self::of(Code::UsernameTaken),
+            AccountError::BadCredentials => Self::of(Code::BadCredentials),
+            AccountError::Unknown => Self::of(Code::NotFound),
+            AccountError::Store(error) => error.into(),
+            AccountError::Password(PasswordError::Busy) => Self::of(Code::Busy),
+            AccountError::Password(PasswordError::Hash(_))
+            | AccountError::Token(_)
+            | AccountError::Inconsistent(_) => Self::failure(Code::Internal, &error),
+        }
+    }
+}
+
+impl From<DraftError> for ApiError {
+    fn from(error: DraftError) -> Self {
+        let code = match error {
+            DraftError::Store(error) => return error.into(),
+            DraftError::Inconsistent(_) => return Self::failure(Code::Internal, &error),
+            DraftError::NotATrader => Code::Invalid,
+            DraftError::UnknownUser { .. } => Code::UnknownUser,
+            DraftError::NoArbiter => Code::NoArbiter,
+            DraftError::Contract(ref error) => error.code(),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFound => Self::of(Code::NotFound),
+            ReadError::Inconsistent { .. } => Self::failure(Code::Internal, &error),
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let code = match &refusal {
+            Refusal::Rejected(rejected) => rejected.code(),
+            Refusal::NotFound => return Self::of(Code::NotFound),
+            Refusal::NotAuthor => Code::WrongAuthor,
+            Refusal::BadViewKey => Code::BadViewKey,
+            Refusal::Stale { actual } => {
+                let stale = Self::new(Code::StaleVersion, refusal.to_string());
+                return Self { current_version: Some(*actual), ..stale };
+            }
+            Refusal::IdempotencyConflict => Code::IdempotencyConflict,
+            Refusal::Busy => return Self::failure(Code::Busy, &refusal),
+            Refusal::Full => return Self::failure(Code::StorageFull, &refusal),
+            Refusal::Unavailable => return Self::failure(Code::Unavailable, &refusal),
+            Refusal::Failed => return Self::failure(Code::Internal, &refusal),
+        };
+        Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<MailboxError> for ApiError {
+    fn from(error: MailboxError) -> Self {
+        let busy = match error {
+            // It may yet be done: statements and creations can be repeated safely, and that is what tells.
+            MailboxError::Timeout => Self::new(Code::Busy, "No answer in time; send the same request again."),
+            MailboxError::Closed => Self::of(Code::Unavailable),
+        };
+        Self { cause: Some(format!("actor: {error}")), ..busy }
+    }
+}

@@ -1,0 +1,63 @@
+//! Starting the actors: the one place where configuration meets them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use aegis_common::chain::PlainScanner;
+use anyhow::Context;
+use zeroize::Zeroizing;
+
+use super::Ground;
+use crate::actors::sessions::Sessions;
+use crate::actors::{ActorDeps, ActorHandles, Options, start};
+use crate::chain;
+use crate::config::{Config, Url};
+use crate::node::{Login, NodeConfig, NodePool, PoolConfig};
+
+/// Everything with a mailbox.
+pub struct Actors {
+    /// The actors that own escrows, and what follows the chain.
+    pub handles: ActorHandles,
+    /// Live sockets.
+    pub sessions: Addr<Sessions>,
+    /// The nodes.
+    pub nodes: Arc<NodePool>,
+}
+
+/// Starts sessions, directory, timers, outbox and chain watcher.
+pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> {
+    let network = config.chain.network;
+    let nodes = config.chain.nodes.iter().map(node).collect::<anyhow::Result<_>>()?;
+    let nodes = Arc::new(NodePool::new(&PoolConfig::new(network, nodes)).context("AEGIS_NODES")?);
+    let sessions = Sessions::new(config.http.sockets_per_user).start();
+    let poll = Duration::from_millis(config.chain.poll_millis);
+    let options = Options {
+        idle: Duration::from_secs(config.actors.passivate_seconds),
+        look_up: poll,
+        chain: chain::Config { poll, ..chain::Config::default() },
+        ..Options::default()
+    };
+    let handles = start(ActorDeps {
+        store: ground.store.clone(),
+        nodes: Arc::clone(&nodes),
+        scanner: Arc::new(PlainScanner),
+        clock: Arc::clone(&ground.clock),
+        network,
+        sessions: sessions.clone().recipient(),
+        options,
+    });
+    Ok(Actors { handles, sessions, nodes })
+}
+
+/// A node with its login taken out of the URL.
+fn node(url: &Url) -> anyhow::Result<NodeConfig> {
+    let login = (!url.username().is_empty()).then(|| Login {
+        username: url.username().to_owned(),
+        password: Zeroizing::new(url.password().unwrap_or_default().to_owned()),
+    });
+    let mut bare = url.clone();
+    let stripped = bare.set_username("").and_then(|()| bare.set_password(None));
+    stripped.map_err(|()| anyhow::anyhow!("AEGIS_NODES: a URL has no host"))?;
+    Ok(NodeConfig { url: bare.as_str().trim_end_matches('/').to_owned(), login })
+}

@@ -1,0 +1,185 @@
+//! The composition root: from a configuration to a running server.
+
+mod actors;
+pub mod routes;
+
+use std::fs::DirBuilder;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::{App, HttpServer, web};
+use aegis_common::time::Clock;
+use anyhow::Context;
+use tracing_actix_web::TracingLogger;
+
+use crate::accounts::Accounts;
+use crate::actors::ActorHandles;
+use crate::api::State;
+use crate::api::docs::{self, Description};
+use crate::api::envelope::envelope;
+use crate::api::limits::RateLimits;
+use crate::api::tickets::Tickets;
+use crate::api::trace::RequestSpan;
+use crate::config::{Config, Http};
+use crate::crypto::Keyring;
+use crate::crypto::password::Passwords;
+use crate::crypto::token::Tokens;
+use crate::escrows::{Drafts, Escrows, PlatformTerms, Terms};
+use crate::store::{Store, StoreOptions};
+use crate::ws::Timing;
+
+/// Name of the file with the seed of the token key, in the data directory.
+const TOKEN_SEED: &str = "token-seed";
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// What stands before anything runs: files and database.
+pub struct Ground {
+    /// The database.
+    pub store: Store,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// Login tokens.
+    pub tokens: Arc<Tokens>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Ground {
+    /// Makes or opens the data directory, the secrets in it and the database. Blocks.
+    pub fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let dir = &config.data.dir;
+        make_private_dir(dir).with_context(|| format!("AEGIS_DATA_DIR {}", dir.display()))?;
+        let keyring = Arc::new(Keyring::load_or_create(&config.data.key_file)?);
+        let tokens = Arc::new(Tokens::load_or_create(&dir.join(TOKEN_SEED))?);
+        let options = StoreOptions { readers: config.data.readers, ..StoreOptions::default() };
+        let url = config.data.database_url.parse().context("AEGIS_DATABASE_URL")?;
+        let store = Store::open(&url, keyring, options).context("opening the database")?;
+        let passwords = Passwords::new(config.limits.password_workers)?;
+        let accounts = Accounts::new(
+            store.clone(),
+            passwords,
+            Arc::clone(&tokens),
+            Arc::clone(&clock),
+            config.chain.network,
+        );
+        Ok(Self { store, accounts, tokens, clock })
+    }
+}
+
+/// Parents are made as usual, the directory itself with mode 0700.
+fn make_private_dir(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent)?;
+    }
+    DirBuilder::new().mode(0o700).create(dir)
+}
+
+/// A server that is ready to be awaited.
+pub struct Running {
+    /// Await it to serve; it ends by SIGTERM or SIGINT.
+    pub server: Server,
+    /// The actors; stop them when the server has ended.
+    pub actors: ActorHandles,
+    /// What the handlers work with.
+    pub state: web::Data<State>,
+}
+
+/// Starts the actors and the HTTP server on a bound listener. Must be called inside an actix system.
+pub fn start(
+    config: &Config,
+    ground: Ground,
+    listener: TcpListener,
+    timing: Timing,
+) -> anyhow::Result<Running> {
+    let actors = actors::start_actors(config, &ground)?;
+    let Ground { store, accounts, tokens, clock } = ground;
+    let state = State {
+        accounts,
+        drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
+        escrows: Escrows::new(store.clone()),
+        store,
+        tokens,
+        tip: actors.handles.tip.clone(),
+        nodes: Box::new({
+            let nodes = Arc::clone(&actors.nodes);
+            move || nodes.status()
+        }),
+        tell: actors.handles.tell.clone(),
+        create: actors.handles.create.clone(),
+        sessions: actors.sessions,
+        tickets: Tickets::new(Arc::clone(&clock)),
+        limits: RateLimits::new(&config.limits, config.http.trusted_proxies.clone()),
+        clock,
+    };
+    let state = web::Data::new(state);
+    let server = serve(web::Data::clone(&state), &config.http, timing, listener)?;
+    Ok(Running { server, actors: actors.handles, state })
+}
+
+fn terms(config: &Config) -> Terms {
+    let terms = &config.terms;
+    let platform = terms.platform_address.filter(|_| terms.platform_fee_bps > 0);
+    Terms {
+        network: config.chain.network,
+        finality_depth: terms.finality_depth,
+        cosign_seconds: terms.cosign_seconds,
+        arbiter_fee_bps: terms.arbiter_fee_bps,
+        platform: platform.map(|address| PlatformTerms { bps: terms.platform_fee_bps, address }),
+        dust_limit: terms.dust_limit,
+        max_network_fee: terms.max_network_fee,
+        max_residue: terms.max_residue,
+    }
+}
+
+fn serve(
+    state: web::Data<State>,
+    http: &Http,
+    timing: Timing,
+    listener: TcpListener,
+) -> anyhow::Result<Server> {
+    let description = Description(routes::openapi().to_json()?.into());
+    let (description, timing) = (web::Data::new(description), web::Data::new(timing));
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::clone(&state))
+            .app_data(web::Data::clone(&description))
+            .app_data(web::Data::clone(&timing))
+            .app_data(routes::path_config())
+            .app_data(routes::query_config())
+            .configure(routes::register)
+            .service(docs::viewer())
+            .default_service(web::to(routes::unmatched))
+            .wrap(Compress::default())
+            .wrap(from_fn(envelope))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    });
+    Ok(server
+        .workers(http.workers)
+        .backlog(BACKLOG)
+        .max_connections(http.max_connections.div_ceil(http.workers))
+        .shutdown_timeout(http.shutdown_seconds)
+        .listen(listener)?
+        .run())
+}
+
+/// Serves until SIGTERM or SIGINT, then lets running requests end.
+pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
+    let ground = Ground::open(config, clock)?;
+    let bind = config.http.bind;
+    let listener = TcpListener::bind(bind).with_context(|| format!("AEGIS_BIND {bind}"))?;
+    tracing::info!(%bind, network = %config.chain.network, version = env!("CARGO_PKG_VERSION"), "serving");
+    let Running { server, actors, .. } = start(config, ground, listener, Timing::default())?;
+    let served = server.await;
+    actors.stop();
+    tracing::info!("stopped");
+    Ok(served?)
+}

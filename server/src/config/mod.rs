@@ -1,0 +1,298 @@
+//! The configuration: `AEGIS_*` variables over an optional TOML file, read once at the start.
+//!
+//! Every setting is declared once, below, with its documentation, its default and its bounds. `.env.example` is made
+//! from these declarations. A TOML file (named by `AEGIS_CONFIG`) has the same keys in lower case without `AEGIS_`;
+//! lists may be arrays. Unknown settings are refused: a misspelt one would silently be a default.
+
+mod read;
+mod source;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use aegis_common::address::{Address, Network};
+use aegis_common::amount::Piconero;
+
+pub use read::Url;
+use read::{address, between, files, flag_format, ips, network, path, piconero, plain, socket, text, urls};
+use source::Source;
+pub use source::{Concern, ConfigError, Setting, env_example};
+
+macro_rules! concerns {
+    ($(
+        $(#[doc = $about:literal])+
+        $field:ident: $concern:ident {
+            $( $(#[doc = $doc:literal])+ $key:literal = $default:literal => $name:ident: $ty:ty, $read:expr; )+
+        }
+    )+) => {
+        $(
+            $(#[doc = $about])+
+            #[derive(Clone)]
+            pub struct $concern {
+                $( $(#[doc = $doc])+ pub $name: $ty, )+
+            }
+
+            impl $concern {
+                fn read(source: &Source) -> Result<Self, ConfigError> {
+                    Ok(Self { $( $name: source.get($key, $default, $read)?, )+ })
+                }
+            }
+        )+
+
+        /// The whole configuration. It names nodes and may hold passwords, so it has no `Debug`.
+        #[derive(Clone)]
+        pub struct Config {
+            $( $(#[doc = $about])+ pub $field: $concern, )+
+        }
+
+        impl Config {
+            fn read(source: &Source) -> Result<Self, ConfigError> {
+                Ok(Self { $( $field: $concern::read(source)?, )+ })
+            }
+        }
+
+        /// Every setting there is, in the order of `.env.example`.
+        pub const SETTINGS: &[Concern] = &[ $( Concern {
+            about: &[$($about),+],
+            settings: &[ $( Setting { key: $key, default: $default, doc: &[$($doc),+] }, )+ ],
+        }, )+ ];
+    };
+}
+
+concerns! {
+    /// Listening.
+    http: Http {
+        /// Address and port to listen on. Anything but loopback belongs behind a proxy that speaks TLS.
+        "AEGIS_BIND" = "127.0.0.1:8470" => bind: SocketAddr, socket;
+        /// Threads that serve requests, 1 to 64.
+        "AEGIS_HTTP_WORKERS" = "2" => workers: usize, between(1, 64);
+        /// Connections open at once, WebSockets included, 16 to 100000.
+        "AEGIS_MAX_CONNECTIONS" = "4096" => max_connections: usize, between(16, 100_000);
+        /// IP addresses of proxies whose X-Forwarded-For is believed, separated by commas.
+        "AEGIS_TRUSTED_PROXIES" = "" => trusted_proxies: Vec<IpAddr>, ips;
+        /// Live WebSockets of one account, 1 to 100.
+        "AEGIS_SOCKETS_PER_USER" = "8" => sockets_per_user: usize, between(1, 100);
+        /// Seconds that running requests are given at shutdown, 1 to 600.
+        "AEGIS_SHUTDOWN_SECONDS" = "20" => shutdown_seconds: u64, between(1, 600);
+    }
+
+    /// Data.
+    data: Data {
+        /// Directory of everything the server keeps in files; made with mode 0700.
+        "AEGIS_DATA_DIR" = "./data" => dir: PathBuf, path;
+        /// sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. `{data}` stands for the data directory.
+        "AEGIS_DATABASE_URL" = "sqlite:{data}/aegis.db" => database_url: String, text;
+        /// File with the keys that seal secrets in the database; made at the first start with mode 0600. Back it up.
+        "AEGIS_KEY_FILE" = "{data}/keys" => key_file: PathBuf, path;
+        /// Connections that read the database, 1 to 64.
+        "AEGIS_DATABASE_READERS" = "8" => readers: u32, between(1, 64);
+    }
+
+    /// The Monero chain.
+    chain: Chain {
+        /// regtest, stagenet, testnet or mainnet. It can't be changed once there are escrows.
+        "AEGIS_NETWORK" = "regtest" => network: Network, network;
+        /// URLs of monerod's RPC, the preferred one first, separated by commas; at most 16.
+        "AEGIS_NODES" = "http://127.0.0.1:18081" => nodes: Vec<Url>, urls;
+        /// Milliseconds between looks at the chain, 50 to 60000.
+        "AEGIS_POLL_MILLIS" = "1000" => poll_millis: u64, between(50, 60_000);
+        /// Days for which the chain is watched on after an escrow's end, 1 to 3650.
+        "AEGIS_WATCH_DAYS" = "30" => watch_days: u32, between(1, 3650);
+    }
+
+    /// Terms that new contracts get.
+    terms: Terms {
+        /// Confirmations after which a transaction is final, 10 to 100; a request may ask for another number.
+        "AEGIS_FINALITY_DEPTH" = "10" => finality_depth: u32, between(10, 100);
+        /// Seconds until a silent signer is replaced, 5 to 2592000; a request may ask for another number.
+        "AEGIS_COSIGN_SECONDS" = "86400" => cosign_seconds: u32, between(5, 2_592_000);
+        /// The arbiter's fee in basis points of the amount, 0 to 2500; due where the arbiter decides or stands in.
+        "AEGIS_ARBITER_FEE_BPS" = "100" => arbiter_fee_bps: u16, between(0, 2500);
+        /// Your fee in basis points of what the seller is paid, 0 to 2500.
+        "AEGIS_PLATFORM_FEE_BPS" = "0" => platform_fee_bps: u16, between(0, 2500);
+        /// Where your fee is paid; needed with a fee.
+        "AEGIS_PLATFORM_ADDRESS" = "" => platform_address: Option<Address>, address;
+        /// Piconero below which a single deposit is reported and not credited; below 1000000000.
+        "AEGIS_DUST_LIMIT" = "100000000" => dust_limit: Piconero, piconero(0, 999_999_999);
+        /// Piconero that a payout may pay as network fee, 1 to 1000000000000. Small escrows get at most half their amount.
+        "AEGIS_MAX_NETWORK_FEE" = "20000000000" => max_network_fee: Piconero, piconero(1, 1_000_000_000_000);
+        /// Piconero that a payout may leave behind at the escrow's address; at most AEGIS_MAX_NETWORK_FEE.
+        "AEGIS_MAX_RESIDUE" = "1000000000" => max_residue: Piconero, piconero(0, 1_000_000_000_000);
+    }
+
+    /// Escrows in memory.
+    actors: Actors {
+        /// Seconds after which an idle escrow leaves memory, 1 to 86400.
+        "AEGIS_PASSIVATE_SECONDS" = "600" => passivate_seconds: u64, between(1, 86_400);
+    }
+
+    /// Limits on requests.
+    limits: Limits {
+        /// Requests a second from one address, 1 to 100000.
+        "AEGIS_RATE_REQUESTS_PER_SECOND" = "50" => requests_per_second: u32, between(1, 100_000);
+        /// Requests that one address may send at once, 1 to 100000.
+        "AEGIS_RATE_BURST" = "200" => burst: u32, between(1, 100_000);
+        /// Registrations and logins a minute from one address, 1 to 10000.
+        "AEGIS_RATE_CREDENTIALS_PER_MINUTE" = "20" => credentials_per_minute: u32, between(1, 10_000);
+        /// Logins a minute to one account, from wherever, 1 to 10000.
+        "AEGIS_RATE_LOGINS_PER_MINUTE" = "10" => logins_per_minute: u32, between(1, 10_000);
+        /// Passwords that are hashed at once, 1 to 64: 19 MiB and some 30 ms of a core each.
+        "AEGIS_PASSWORD_WORKERS" = "2" => password_workers: usize, between(1, 64);
+    }
+
+    /// Logging.
+    log: Log {
+        /// What is logged: a level or tracing directives, e.g. info,aegis_server=debug. Other crates never below info.
+        "AEGIS_LOG" = "info" => filter: String, text;
+        /// text or json.
+        "AEGIS_LOG_FORMAT" = "text" => format: LogFormat, flag_format;
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Config {
+    /// Reads the process's environment and the file that `AEGIS_CONFIG` names.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::from_env(std::env::vars_os().filter_map(|(key, value)| {
+            // Names that are not UTF-8 are not ours; values that are not become refusable text.
+            Some((key.into_string().ok()?, value.to_string_lossy().into_owned()))
+        }))
+    }
+
+    /// Reads the given environment instead of the process's.
+    pub fn from_env(env: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let source = Source::new(env, SETTINGS)?;
+        let mut config = Self::read(&source)?;
+        let dir = config.data.dir.clone();
+        config.data.database_url = plain(&config.data.database_url, &dir)?;
+        config.data.key_file = files(&config.data.key_file, &dir)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The rules between settings.
+    fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |key, why: &str| Err(ConfigError::Setting { key, why: why.to_owned() });
+        let terms = &self.terms;
+        if terms.max_residue > terms.max_network_fee {
+            return refuse("AEGIS_MAX_RESIDUE", "must not be above AEGIS_MAX_NETWORK_FEE");
+        }
+        match &terms.platform_address {
+            None if terms.platform_fee_bps > 0 => {
+                return refuse("AEGIS_PLATFORM_ADDRESS", "is needed with AEGIS_PLATFORM_FEE_BPS");
+            }
+            Some(address) if address.require(self.chain.network).is_err() => {
+                return refuse("AEGIS_PLATFORM_ADDRESS", "does not belong to AEGIS_NETWORK");
+            }
+            _ => {}
+        }
+        let url = &self.data.database_url;
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return refuse("AEGIS_DATABASE_URL", "must be sqlite:PATH or postgres://USER@HOST/NAME");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_env(env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+    }
+
+    fn refusal(env: &[(&str, &str)]) -> String {
+        load(env).err().expect("the setting should be refused").to_string()
+    }
+
+    #[test]
+    fn an_empty_environment_gives_the_documented_defaults() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.http.bind.to_string(), "127.0.0.1:8470");
+        assert_eq!(config.data.database_url, "sqlite:./data/aegis.db");
+        assert_eq!(config.data.key_file, PathBuf::from("./data/keys"));
+        assert_eq!(config.chain.network, Network::Regtest);
+        assert_eq!(config.terms.platform_address, None);
+    }
+
+    #[test]
+    fn every_value_outside_its_bounds_is_refused_by_the_name_of_its_setting() {
+        for (key, value) in [
+            ("AEGIS_BIND", "localhost"),
+            ("AEGIS_DATA_DIR", ""),
+            ("AEGIS_DATABASE_URL", "mysql://x"),
+            ("AEGIS_KEY_FILE", ""),
+            ("AEGIS_NETWORK", "Mainnet"),
+            ("AEGIS_NODES", ""),
+            ("AEGIS_NODES", "ftp://node"),
+            ("AEGIS_NODES", "127.0.0.1:18081"),
+            ("AEGIS_FINALITY_DEPTH", "9"),
+            ("AEGIS_FINALITY_DEPTH", "101"),
+            ("AEGIS_FINALITY_DEPTH", "ten"),
+            ("AEGIS_COSIGN_SECONDS", "4"),
+            ("AEGIS_ARBITER_FEE_BPS", "2501"),
+            ("AEGIS_PLATFORM_ADDRESS", "4abc"),
+            ("AEGIS_DUST_LIMIT", "1000000000"),
+            ("AEGIS_MAX_NETWORK_FEE", "0"),
+            ("AEGIS_MAX_RESIDUE", "20000000001"),
+            ("AEGIS_POLL_MILLIS", "49"),
+            ("AEGIS_WATCH_DAYS", "0"),
+            ("AEGIS_TRUSTED_PROXIES", "proxy.local"),
+            ("AEGIS_LOG_FORMAT", "xml"),
+            ("AEGIS_RATE_BURST", "-1"),
+        ] {
+            let said = refusal(&[(key, value)]);
+            assert!(said.starts_with(key), "{key}={value}: {said}");
+        }
+        assert!(refusal(&[("AEGIS_PLATFORM_FEE_BPS", "50")]).starts_with("AEGIS_PLATFORM_ADDRESS"));
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_refused() {
+        assert!(refusal(&[("AEGIS_FINALTY_DEPTH", "20")]).contains("AEGIS_FINALTY_DEPTH"));
+        assert!(load(&[("PATH", "/bin")]).is_ok());
+    }
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("aegis.toml");
+        std::fs::write(
+            &file,
+            "finality_depth = 20\nnodes = [\"http://a:1\", \"https://b\"]\ncosign_seconds = 60\n",
+        )
+        .unwrap();
+        let file = file.to_str().unwrap();
+        let config = load(&[("AEGIS_CONFIG", file), ("AEGIS_COSIGN_SECONDS", "90")]).unwrap();
+        assert_eq!((config.terms.finality_depth, config.terms.cosign_seconds), (20, 90));
+        assert_eq!(config.chain.nodes.len(), 2);
+        std::fs::write(file, "finalty_depth = 20\n").unwrap();
+        assert!(refusal(&[("AEGIS_CONFIG", file)]).contains("finalty_depth"));
+        assert!(refusal(&[("AEGIS_CONFIG", "/nowhere/aegis.toml")]).contains("aegis.toml"));
+    }
+
+    #[test]
+    fn the_sample_file_is_what_the_declarations_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == env_example(SETTINGS), "run: aegis-server settings > .env.example");
+    }
+
+    #[test]
+    fn the_sample_file_is_a_working_configuration() {
+        let text = env_example(SETTINGS);
+        let pairs = text.lines().filter(|line| !line.starts_with('#')).filter_map(|l| l.split_once('='));
+        let pairs: Vec<_> = pairs.collect();
+        assert_eq!(pairs.len(), SETTINGS.iter().map(|concern| concern.settings.len()).sum::<usize>());
+        assert!(load(&pairs).is_ok());
+    }
+}

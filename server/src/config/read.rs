@@ -1,0 +1,91 @@
+//! Reading single values: each function takes the text and says what is wrong with it, never the text itself.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use aegis_common::address::{Address, Network};
+use aegis_common::amount::Piconero;
+pub use reqwest::Url;
+
+use super::{ConfigError, LogFormat};
+
+/// Stands for the data directory in paths.
+const DATA: &str = "{data}";
+/// More nodes than anybody fails over to.
+const MAX_NODES: usize = 16;
+
+pub fn between<T: FromStr + PartialOrd + Display>(low: T, high: T) -> impl FnOnce(&str) -> Result<T, String> {
+    move |text| match text.parse::<T>() {
+        Ok(value) if low <= value && value <= high => Ok(value),
+        _ => Err(format!("must be a whole number from {low} to {high}")),
+    }
+}
+
+pub fn piconero(low: u64, high: u64) -> impl FnOnce(&str) -> Result<Piconero, String> {
+    move |text| between(low, high)(text).map(Piconero).map_err(|why| format!("{why}, in piconero"))
+}
+
+pub fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+}
+
+pub fn path(given: &str) -> Result<PathBuf, String> {
+    text(given).map(PathBuf::from)
+}
+
+pub fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, e.g. 127.0.0.1:8470".to_owned())
+}
+
+fn list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+pub fn ips(text: &str) -> Result<Vec<IpAddr>, String> {
+    list(text).map(str::parse).collect::<Result<_, _>>().map_err(|_| "must be IP addresses".to_owned())
+}
+
+pub fn urls(text: &str) -> Result<Vec<Url>, String> {
+    let urls: Option<Vec<Url>> = list(text)
+        .map(|item| Url::parse(item).ok().filter(|url| ["http", "https"].contains(&url.scheme())))
+        .collect();
+    match urls {
+        Some(urls) if (1..=MAX_NODES).contains(&urls.len()) => Ok(urls),
+        _ => Err(format!("must be 1 to {MAX_NODES} http:// or https:// URLs")),
+    }
+}
+
+pub fn network(text: &str) -> Result<Network, String> {
+    let all = [Network::Mainnet, Network::Stagenet, Network::Testnet, Network::Regtest];
+    let found = all.into_iter().find(|network| network.to_string() == text);
+    found.ok_or_else(|| "must be regtest, stagenet, testnet or mainnet".to_owned())
+}
+
+pub fn address(text: &str) -> Result<Option<Address>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| "is no Monero address".into()) }
+}
+
+pub fn flag_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("must be text or json".to_owned()),
+    }
+}
+
+/// Puts the data directory into a text.
+pub fn plain(text: &str, data: &Path) -> Result<String, ConfigError> {
+    if !text.contains(DATA) {
+        return Ok(text.to_owned());
+    }
+    let why = "must be valid UTF-8".to_owned();
+    let data = data.to_str().ok_or(ConfigError::Setting { key: "AEGIS_DATA_DIR", why })?;
+    Ok(text.replace(DATA, data))
+}
+
+/// Puts the data directory into a path.
+pub fn files(path: &Path, data: &Path) -> Result<PathBuf, ConfigError> {
+    path.to_str().map_or_else(|| Ok(path.to_owned()), |text| plain(text, data).map(PathBuf::from))
+}

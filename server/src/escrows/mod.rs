@@ -1,0 +1,7 @@
+//! Escrows from outside: drafting a contract, reading one's own.
+
+mod draft;
+mod reading;
+
+pub use draft::{DraftError, Drafts, PlatformTerms, Terms};
+pub use reading::{Escrows, Kept, ReadError};

@@ -1,0 +1,136 @@
+//! Reading escrows as one of their parties. To everybody else they don't exist.
+
+use aegis_common::escrow::event::Event;
+use aegis_common::escrow::state::{Escrow, Status};
+use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
+
+use serde::Deserialize;
+
+use crate::store::{EscrowRow, Store, StoreError};
+
+/// Journal rows read at once for a transcript.
+const ROWS: usize = 200;
+/// Reads for one page of a transcript: where most events are no statements, a page may be short or even empty.
+const READS: usize = 10;
+
+/// An escrow can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such escrow, or not one of the reader's.
+    #[error("no such escrow")]
+    NotFound,
+    /// What is stored makes no sense.
+    #[error("escrow {id} is stored inconsistently: {why}")]
+    Inconsistent {
+        /// Which escrow.
+        id: EscrowId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An escrow as it is stored.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// The state.
+    pub escrow: Escrow,
+    /// Its version.
+    pub version: i64,
+}
+
+/// What a transcript needs of a journal entry.
+#[derive(Deserialize)]
+struct Entry {
+    event: Event,
+}
+
+impl Kept {
+    fn decode(row: &EscrowRow) -> Result<Self, ReadError> {
+        let inconsistent = |why: String| ReadError::Inconsistent { id: row.id, why };
+        let escrow: Escrow =
+            serde_json::from_str(&row.snapshot).map_err(|error| inconsistent(error.to_string()))?;
+        if escrow.contract.escrow_id != row.id {
+            return Err(inconsistent("the snapshot is another escrow's".to_owned()));
+        }
+        Ok(Self { escrow, version: row.version })
+    }
+}
+
+/// The use cases; clones are handles on the same.
+#[derive(Clone)]
+pub struct Escrows {
+    store: Store,
+}
+
+impl Escrows {
+    /// On a store.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// One escrow of the reader's.
+    pub async fn one(&self, reader: UserId, id: EscrowId) -> Result<Kept, ReadError> {
+        let row = self.store.escrow(id).await?.ok_or(ReadError::NotFound)?;
+        let parties = [row.buyer_id, row.seller_id, row.arbiter_id];
+        if !parties.contains(&reader) {
+            return Err(ReadError::NotFound);
+        }
+        Kept::decode(&row)
+    }
+
+    /// The reader's escrows, newest first, older than `before`; and the next `before` where there are more.
+    pub async fn page(
+        &self,
+        reader: UserId,
+        before: Option<EscrowId>,
+        status: Option<Status>,
+        limit: usize,
+    ) -> Result<(Vec<Kept>, Option<EscrowId>), ReadError> {
+        let status = status.map(|status| status.wire().to_owned());
+        let mut rows = self.store.escrows_of(reader, before, status, limit + 1).await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(|row| row.id);
+        Ok((rows.iter().map(Kept::decode).collect::<Result<_, _>>()?, next))
+    }
+
+    /// Statements in the order in which the server took them, after a version (0 for all). A page may hold fewer
+    /// than `limit` although more follow: `next` tells.
+    pub async fn transcript(
+        &self,
+        reader: UserId,
+        id: EscrowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<TranscriptPage, ReadError> {
+        self.one(reader, id).await?;
+        let mut entries = Vec::new();
+        let mut at = after;
+        for _ in 0..READS {
+            let rows = self.store.journal(id, at, ROWS).await?;
+            let full = rows.len() == ROWS;
+            for row in rows {
+                if entries.len() == limit {
+                    return Ok(TranscriptPage { entries, next: Some(at) });
+                }
+                at = row.version;
+                if row.statement_hash.is_none() {
+                    continue;
+                }
+                let entry: Entry = serde_json::from_str(&row.event)
+                    .map_err(|error| ReadError::Inconsistent { id, why: error.to_string() })?;
+                if let Event::Statement { signed } = entry.event {
+                    entries.push(TranscriptEntry { version: row.version, at: row.at, signed: *signed });
+                }
+            }
+            if !full {
+                return Ok(TranscriptPage { entries, next: None });
+            }
+        }
+        Ok(TranscriptPage { entries, next: Some(at) })
+    }
+}

@@ -1,0 +1,11 @@
+//! The API as clients meet it: real sockets, real SQLite, the real actors.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod accounts;
+mod escrows;
+mod feed;
+mod logs;
+mod refusals;
+mod routes;
+mod support;
+mod websocket;

@@ -1,0 +1,117 @@
+use std::collections::BTreeSet;
+
+use aegis_common::code::Code;
+use aegis_common::wire::account::AccountRole;
+use aegis_server::app::routes::{ROUTES, openapi};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::{problem, server};
+
+/// Open to everybody.
+const PUBLIC: [&str; 6] = [
+    "/api/v1/auth/register",
+    "/api/v1/auth/login",
+    "/api/v1/ws",
+    "/api/v1/health",
+    "/health",
+    "/api/v1/openapi.json",
+];
+
+fn filled(path: &str) -> String {
+    path.replace("{id}", &Uuid::now_v7().to_string()).replace("{username}", "nobody")
+}
+
+fn documented() -> BTreeSet<(String, String)> {
+    let description: Value = serde_json::to_value(openapi()).unwrap();
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
+    let mut all = BTreeSet::new();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            all.insert((method.to_uppercase(), path.clone()));
+        }
+    }
+    all
+}
+
+#[test]
+fn what_is_documented_is_what_is_registered() {
+    let registered: BTreeSet<_> =
+        ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    assert_eq!(documented(), registered);
+    assert_eq!(registered.len(), ROUTES.len());
+}
+
+#[test]
+fn every_reference_in_the_description_leads_somewhere() {
+    let text = openapi().to_json().unwrap();
+    let description: Value = serde_json::from_str(&text).unwrap();
+    let mut count = 0;
+    for part in text.split("\"$ref\":\"#").skip(1) {
+        let pointer = &part[..part.find('"').unwrap()];
+        assert!(description.pointer(pointer).is_some(), "{pointer}");
+        count += 1;
+    }
+    assert!(count > 20);
+}
+
+#[actix_web::test]
+async fn every_documented_route_answers_and_every_other_method_there_is_refused() {
+    let server = server().await;
+    let all = documented();
+    let person = server.person("a-person", 1, AccountRole::Admin).await;
+    for (method, path) in &all {
+        let method: Method = method.parse().unwrap();
+        let bare = server.request(method.clone(), &filled(path)).send().await.unwrap();
+        if PUBLIC.contains(&path.as_str()) {
+            assert_ne!(bare.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            assert_ne!(bare.status(), StatusCode::UNAUTHORIZED, "{method} {path}");
+        } else {
+            problem(bare, Code::Unauthenticated).await;
+        }
+        let known = server.request(method.clone(), &filled(path)).bearer_auth(&person.token);
+        let sent = known.send().await.unwrap();
+        let text = sent.text().await.unwrap();
+        assert!(!text.contains("There is nothing at this address"), "{method} {path}");
+    }
+    let paths: BTreeSet<_> = all.iter().map(|(_, path)| path).collect();
+    for path in paths {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
+            if !all.contains(&(method.to_owned(), path.clone())) {
+                let sent = server.request(method.parse().unwrap(), &filled(path)).send().await.unwrap();
+                assert!(sent.headers().contains_key("allow"));
+                problem(sent, Code::MethodNotAllowed).await;
+            }
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_description_and_its_viewer_are_served_without_any_other_server() {
+    let server = server().await;
+    let served: Value =
+        server.request(Method::GET, "/api/v1/openapi.json").send().await.unwrap().json().await.unwrap();
+    assert_eq!(served, serde_json::to_value(openapi()).unwrap());
+    // The client follows the redirect to the address with a slash.
+    let page = server.request(Method::GET, "/docs").send().await.unwrap();
+    assert_eq!((page.status(), page.url().path()), (StatusCode::OK, "/docs/"));
+    let page = page.text().await.unwrap();
+    assert!(page.contains("swagger-ui") && !page.contains("https://"), "{page}");
+    let script = server.request(Method::GET, "/docs/swagger-initializer.js").send().await.unwrap();
+    assert!(script.text().await.unwrap().contains("/api/v1/openapi.json"));
+}
+
+#[actix_web::test]
+async fn health_tells_what_works_and_no_addresses() {
+    let server = server().await;
+    for path in ["/health", "/api/v1/health"] {
+        let sent = server.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::OK);
+        let health: Value = sent.json().await.unwrap();
+        assert_eq!(health["database"], true);
+        assert_eq!(health["status"], "degraded", "no node is there");
+        assert_eq!(health["nodes"].as_array().unwrap().len(), 1);
+        assert!(!health.to_string().contains("127.0.0.1"));
+    }
+}
