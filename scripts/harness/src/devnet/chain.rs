@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_common::hash::Hash32;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -34,7 +34,23 @@ struct Transactions {
 }
 
 #[derive(Deserialize)]
+struct Block {
+    #[serde(default)]
+    tx_hashes: Vec<Hash32>,
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    status: String,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Deserialize)]
 struct Transaction {
+    tx_hash: Hash32,
+    as_hex: String,
+    #[serde(default)]
     as_json: String,
     in_pool: bool,
     #[serde(default)]
@@ -185,13 +201,37 @@ impl Chain {
         self.replace(depth, forget, to).await
     }
 
+    /// monerod returns undone transactions to its pool, but judges them at the lower height, where a ring member can be too
+    /// young, and then never tries them again while that block stands (`tx_memory_pool::is_transaction_ready_to_go`).
+    /// So they are taken out and sent again at the old height.
     async fn replace(&self, depth: u64, forget: &[Hash32], to: &str) -> Result<u64> {
-        self.pop(depth).await?;
-        if !forget.is_empty() {
-            let txids: Vec<String> = forget.iter().map(ToString::to_string).collect();
-            let _: Value = self.rpc.call("flush_txpool", json!({"txids": txids})).await?;
+        let tip = self.height().await?;
+        let mut undone = Vec::new();
+        for height in tip.saturating_sub(depth) + 1..=tip {
+            let block: Block = self.rpc.call("get_block", json!({"height": height})).await?;
+            undone.extend(block.tx_hashes);
         }
-        self.generate(depth + 1, to).await
+        let mut kept = Vec::new();
+        if !undone.is_empty() {
+            let found: Transactions =
+                self.rpc.raw("/get_transactions", json!({"txs_hashes": undone})).await?;
+            kept.extend(found.txs.into_iter().filter(|tx| !forget.contains(&tx.tx_hash)));
+        }
+        self.pop(depth).await?;
+        if !undone.is_empty() {
+            let _: Value = self.rpc.call("flush_txpool", json!({"txids": undone})).await?;
+        }
+        self.generate(depth, to).await?;
+        for tx in kept {
+            let sent: Sent = self.rpc.raw("/send_raw_transaction", json!({"tx_as_hex": tx.as_hex})).await?;
+            ensure!(
+                sent.status == "OK",
+                "{} is refused after the reorganisation: {}",
+                tx.tx_hash,
+                sent.reason
+            );
+        }
+        self.generate(1, to).await
     }
 
     /// A reorganisation that undoes the block of one transaction and forgets it. Gives the number of blocks undone.
