@@ -112,7 +112,7 @@ impl Server {
             .settings
             .database_url
             .clone()
-            .unwrap_or_else(|| format!("sqlite://{}", self.data.join("aegis.db").display()));
+            .unwrap_or_else(|| format!("sqlite:{}", self.data.join("aegis.db").display()));
         command
             .env("AEGIS_BIND", format!("127.0.0.1:{}", self.port))
             .env("AEGIS_DATA_DIR", &self.data)
