@@ -39,7 +39,7 @@ where
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match log.format {
         LogFormat::Text => lines.with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).with_filter(filter).boxed(),
     };
     Ok(tracing_subscriber::registry().with(lines))
 }

@@ -10,7 +10,7 @@ use actix::{Actor, Context, Handler, MessageResult, Recipient};
 use aegis_common::ids::UserId;
 
 use super::outbox::Deliver;
-use message::{Join, Leave, SocketId, TooManySockets, Wake};
+use message::{CloseAll, Join, Leave, SocketId, TooManySockets, Wake};
 
 /// User to live sockets.
 pub struct Sessions {
@@ -72,9 +72,20 @@ impl Handler<Deliver> for Sessions {
     type Result = MessageResult<Deliver>;
 
     fn handle(&mut self, Deliver { user, frame }: Deliver, _: &mut Self::Context) -> Self::Result {
-        let wake = Wake { seq: frame.seq };
+        let wake = Wake::Stored { seq: frame.seq };
         self.retain(user, |(_, socket)| !matches!(socket.try_send(wake), Err(SendError::Closed(_))));
         MessageResult(())
+    }
+}
+
+impl Handler<CloseAll> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, _: CloseAll, _: &mut Self::Context) {
+        for (_, socket) in self.sockets.values().flatten() {
+            // A socket too busy to hear it ends with the server anyway.
+            let _ = socket.try_send(Wake::ServerStops);
+        }
     }
 }
 
@@ -98,7 +109,10 @@ mod tests {
     impl Handler<Wake> for Socket {
         type Result = ();
         fn handle(&mut self, wake: Wake, _: &mut Self::Context) {
-            self.0.lock().unwrap().push(wake.seq);
+            self.0.lock().unwrap().push(match wake {
+                Wake::Stored { seq } => seq,
+                Wake::ServerStops => -1,
+            });
         }
     }
 
@@ -127,9 +141,10 @@ mod tests {
         sessions.send(deliver(ann, 5)).await.unwrap();
         sessions.send(Leave { user: ann, socket: ids[0] }).await.unwrap();
         sessions.send(deliver(ann, 6)).await.unwrap();
+        sessions.send(CloseAll).await.unwrap();
         actix::clock::sleep(std::time::Duration::from_millis(20)).await;
         let heard = heard.map(|heard| heard.lock().unwrap().clone());
-        assert_eq!(heard, [vec![5], vec![5, 6], vec![]]);
+        assert_eq!(heard, [vec![5], vec![5, 6, -1], vec![-1]]);
     }
 
     #[actix::test]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
@@ -11,6 +12,7 @@ use aegis_common::address::AddressError;
 use aegis_common::code::Code;
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
 use super::problem::ApiError;
@@ -19,6 +21,9 @@ use super::problem::ApiError;
 pub const SMALL: usize = 64 * 1024;
 /// Bytes of a statement: two transaction sets' worth of hexadecimal digits and their JSON.
 pub const STATEMENT: usize = 3 * 512 * 1024;
+
+/// How long a body may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A JSON body of at most `MAX` bytes. Its bytes are wiped after reading: they may hold a password or a view key.
 pub struct Body<T, const MAX: usize = SMALL>(pub T);
@@ -42,7 +47,9 @@ impl<T: DeserializeOwned + 'static, const MAX: usize> FromRequest for Body<T, MA
             }
             // Whole capacity at once where the length is known: a growing buffer leaves copies behind.
             let mut bytes = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(4096)));
-            while let Some(chunk) = payload.next().await {
+            let late = |_| ApiError::new(Code::Malformed, "The body did not arrive in time.");
+            let deadline = Instant::now() + PATIENCE;
+            while let Some(chunk) = timeout_at(deadline, payload.next()).await.map_err(late)? {
                 let chunk = chunk.map_err(|error| match error {
                     PayloadError::Overflow => too_large(),
                     _ => ApiError::new(Code::Malformed, "The body broke off."),

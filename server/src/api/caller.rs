@@ -100,15 +100,6 @@ impl<R: Allowed> FromRequest for Only<R> {
     }
 }
 
-impl FromRequest for Origin {
-    type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
-
-    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(state(req).map(|state| state.limits.origin(req)))
-    }
-}
-
 impl FromRequest for Attempt {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;

@@ -45,14 +45,9 @@ pub async fn envelope(
     let (req, response) = match limited {
         Some(refused) => (req.into_parts().0, refused.response(id)),
         None => {
-            let request = req.request().clone();
-            match next.call(req).await {
-                Ok(done) => {
-                    let (req, response) = done.into_parts();
-                    (req, finish(response.map_into_boxed_body(), id))
-                }
-                Err(error) => (request, finish(error.error_response(), id)),
-            }
+            // Errors of handlers and extractors come as responses; an `Err` would be a middleware's, and there is none.
+            let (req, response) = next.call(req).await?.into_parts();
+            (req, finish(response.map_into_boxed_body(), id))
         }
     };
     Ok(ServiceResponse::new(req.clone(), decorate(&req, response, id)))

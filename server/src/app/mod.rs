@@ -1,6 +1,7 @@
 //! The composition root: from a configuration to a running server.
 
 mod actors;
+mod housekeeping;
 pub mod routes;
 
 use std::fs::DirBuilder;
@@ -15,10 +16,12 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
 use aegis_common::time::Clock;
 use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_actix_web::TracingLogger;
 
 use crate::accounts::Accounts;
 use crate::actors::ActorHandles;
+use crate::actors::sessions::message::CloseAll;
 use crate::api::State;
 use crate::api::docs::{self, Description};
 use crate::api::envelope::envelope;
@@ -85,7 +88,7 @@ fn make_private_dir(dir: &Path) -> io::Result<()> {
 
 /// A server that is ready to be awaited.
 pub struct Running {
-    /// Await it to serve; it ends by SIGTERM or SIGINT.
+    /// Await it to serve; it ends by its handle.
     pub server: Server,
     /// The actors; stop them when the server has ended.
     pub actors: ActorHandles,
@@ -164,6 +167,7 @@ fn serve(
     });
     Ok(server
         .workers(http.workers)
+        .disable_signals()
         .backlog(BACKLOG)
         .max_connections(http.max_connections.div_ceil(http.workers))
         .shutdown_timeout(http.shutdown_seconds)
@@ -173,13 +177,35 @@ fn serve(
 
 /// Serves until SIGTERM or SIGINT, then lets running requests end.
 pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
-    let ground = Ground::open(config, clock)?;
+    let ground = Ground::open(config, Arc::clone(&clock))?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).with_context(|| format!("AEGIS_BIND {bind}"))?;
+    let stop = stop_signal()?;
+    let Running { server, actors, state } = start(config, ground, listener, Timing::default())?;
     tracing::info!(%bind, network = %config.chain.network, version = env!("CARGO_PKG_VERSION"), "serving");
-    let Running { server, actors, .. } = start(config, ground, listener, Timing::default())?;
+    actix::spawn(housekeeping::run(state.store.clone(), clock));
+    let handle = server.handle();
+    actix::spawn(async move {
+        stop.await;
+        tracing::info!("stopping");
+        // First no new connections, then no more sockets, which would be waited for.
+        let stopping = handle.stop(true);
+        let _ = state.sessions.send(CloseAll).await;
+        stopping.await;
+    });
     let served = server.await;
     actors.stop();
     tracing::info!("stopped");
     Ok(served?)
+}
+
+fn stop_signal() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

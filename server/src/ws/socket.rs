@@ -160,9 +160,13 @@ impl Handler<Wake> for Socket {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Context) {
-        if wake.seq > self.cursor {
-            self.more = true;
-            self.advance(ctx);
+        match wake {
+            Wake::Stored { seq } if seq > self.cursor => {
+                self.more = true;
+                self.advance(ctx);
+            }
+            Wake::Stored { .. } => {}
+            Wake::ServerStops => self.close(CloseCode::Restart, "the server stops", ctx),
         }
     }
 }

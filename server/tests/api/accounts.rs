@@ -80,9 +80,9 @@ async fn each_role_may_do_what_it_may_and_nothing_else() {
     }
     let app = App::new()
         .app_data(web::Data::clone(&server.state))
-        .route("/arbiters", web::get().to(|_: Only<Arbiters>| async { HttpResponse::Ok() }))
-        .route("/operators", web::get().to(|_: Only<Operators>| async { HttpResponse::Ok() }))
-        .route("/admins", web::get().to(|_: Only<Admins>| async { HttpResponse::Ok() }));
+        .route("/arbiters", web::get().to(|_: Only<Arbiters>| async { HttpResponse::Ok().finish() }))
+        .route("/operators", web::get().to(|_: Only<Operators>| async { HttpResponse::Ok().finish() }))
+        .route("/admins", web::get().to(|_: Only<Admins>| async { HttpResponse::Ok().finish() }));
     let app = init_service(app).await;
     for (role, person) in &people {
         use AccountRole::{Admin, Arbiter, Operator};

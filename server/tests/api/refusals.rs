@@ -7,6 +7,8 @@ use aegis_server::api::body::{SMALL, STATEMENT};
 use aegis_server::ws::Timing;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use crate::support::{Person, TestServer, acceptance, problem, said, server, server_with};
@@ -46,9 +48,17 @@ async fn bodies_are_bounded_statements_more_generously_than_others() {
     problem(sized(statements.clone(), STATEMENT).await.unwrap(), Code::Invalid).await;
     problem(sized(statements, STATEMENT + 1).await.unwrap(), Code::TooLarge).await;
     // Without a length the bound holds while reading.
-    let chunks = futures_util::stream::iter((0..100).map(|_| Ok::<_, std::io::Error>(vec![b' '; 1024])));
-    let post = server.request(Method::POST, LOGIN).header("content-type", "application/json");
-    problem(post.body(reqwest::Body::wrap_stream(chunks)).send().await.unwrap(), Code::TooLarge).await;
+    let mut raw = TcpStream::connect(server.address).await.unwrap();
+    let head = format!(
+        "POST {LOGIN} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    raw.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..=SMALL / 1024 {
+        raw.write_all(format!("400\r\n{}\r\n", " ".repeat(1024)).as_bytes()).await.unwrap();
+    }
+    let mut start = [0; 12];
+    raw.read_exact(&mut start).await.unwrap();
+    assert_eq!(&start, b"HTTP/1.1 413");
 }
 
 #[actix_web::test]

@@ -33,11 +33,21 @@ pub struct Leave {
     pub socket: SocketId,
 }
 
-/// To a socket: the feed has grown to this position. The socket reads on from its own cursor, so that lost, repeated
-/// or reordered wakes make neither gap nor repetition.
+/// The server stops: every socket is told to close.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct CloseAll;
+
+/// To a socket.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub struct Wake {
-    /// Position of the new event.
-    pub seq: i64,
+pub enum Wake {
+    /// The feed has grown to this position. The socket reads on from its own cursor, so that lost, repeated or
+    /// reordered wakes make neither gap nor repetition.
+    Stored {
+        /// Position of the new event.
+        seq: i64,
+    },
+    /// Close.
+    ServerStops,
 }

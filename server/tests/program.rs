@@ -1,0 +1,152 @@
+//! The program as a person runs it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use aegis_common::hash::Key32;
+use curve25519_dalek::MontgomeryPoint;
+use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+fn program(data: &Path, port: u16) -> Command {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_aegis-server"));
+    program.env_clear().env("AEGIS_DATA_DIR", data).env("AEGIS_BIND", format!("127.0.0.1:{port}"));
+    program.env("AEGIS_NODES", "http://127.0.0.1:1");
+    program
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// Killed when the test ends early.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn started(data: &Path, port: u16) -> Running {
+    let child = program(data, port).arg("run").stderr(Stdio::null()).spawn().unwrap();
+    let running = Running(child);
+    let begun = Instant::now();
+    while reqwest::get(format!("http://127.0.0.1:{port}/health")).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it does not start");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    running
+}
+
+async fn stopped(mut running: Running, signal: &str) -> Duration {
+    let begun = Instant::now();
+    let sent = Command::new("kill").args([signal, &running.0.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    loop {
+        if let Some(status) = running.0.try_wait().unwrap() {
+            assert!(status.success(), "{status}");
+            return begun.elapsed();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(15), "it does not stop");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn post(url: String, token: Option<&str>, body: Value) -> Value {
+    let request = reqwest::Client::new().post(url).json(&body);
+    let request = token.iter().fold(request, |request, token| request.bearer_auth(token));
+    let sent = request.send().await.unwrap();
+    assert!(sent.status().is_success(), "{}", sent.status());
+    sent.json().await.unwrap()
+}
+
+#[tokio::test]
+async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("new/data");
+    let port = free_port();
+    let base = format!("http://127.0.0.1:{port}/api/v1");
+    let running = started(&data, port).await;
+    for (file, mode) in [("", 0o700), ("keys", 0o600), ("token-seed", 0o600)] {
+        let found = std::fs::metadata(data.join(file)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "{file}");
+    }
+    let (name, password) = ("first-person", "correct horse battery");
+    let account = json!({
+        "username": name,
+        "password": password,
+        "identityKey": Key32(MontgomeryPoint::mul_base_clamped([1; 32]).0),
+        "signingKey": Key32(ED25519_BASEPOINT_COMPRESSED.0),
+        "payoutAddress": "888tNkZrPN6JsEgekjMnABU4TBzc2Dt29EPAvkRxbANsAnjyPbb3iQ1YBRk1UXcdRsiKc9dhwMVgN5S9cQUiyoogDavup3H",
+    });
+    post(format!("{base}/auth/register"), None, account).await;
+    // Beside the running server.
+    let made = output(program(&data, port).args(["user", "role", name, "admin"]));
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(String::from_utf8(made.stdout).unwrap(), "first-person is admin\n");
+    let unknown = output(program(&data, port).args(["user", "role", "nobody", "admin"]));
+    assert!(!unknown.status.success());
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("no such account"));
+    assert!(!output(program(&data, port).args(["user", "role", name, "king"])).status.success());
+
+    let login = json!({ "username": name, "password": password });
+    let login = post(format!("{base}/auth/login"), None, login).await;
+    assert_eq!(login["user"]["role"], "admin");
+    let token = login["token"].as_str().unwrap();
+    let ticket = post(format!("{base}/ws/ticket"), Some(token), json!({})).await;
+    let url = format!("ws://127.0.0.1:{port}/api/v1/ws?ticket={}", ticket["ticket"].as_str().unwrap());
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let listening = tokio::spawn(async move {
+        while let Some(Ok(message)) = socket.next().await {
+            if let Message::Close(Some(frame)) = message {
+                return Some(u16::from(frame.code));
+            }
+        }
+        None
+    });
+    assert!(stopped(running, "-TERM").await < Duration::from_secs(10), "sockets hold it up");
+    assert_eq!(listening.await.unwrap(), Some(1012));
+
+    // Everything is there again, and the token still works.
+    let again = started(&data, port).await;
+    let me = reqwest::Client::new().get(format!("{base}/me")).bearer_auth(token).send().await.unwrap();
+    assert!(me.status().is_success());
+    stopped(again, "-INT").await;
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = output(program(dir.path(), 1).env("AEGIS_FINALITY_DEPTH", "5"));
+    assert!(!wrong.status.success());
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("AEGIS_FINALITY_DEPTH: must be a whole number from 10 to 100"), "{said}");
+    let loose = dir.path().join("token-seed");
+    std::fs::write(&loose, "00".repeat(32)).unwrap();
+    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = String::from_utf8(output(&mut program(dir.path(), 1)).stderr).unwrap();
+    assert!(said.contains("token-seed") && said.contains("chmod 600"), "{said}");
+}
+
+#[test]
+fn it_prints_its_api_and_its_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let api: Value = serde_json::from_slice(&output(program(dir.path(), 1).arg("openapi")).stdout).unwrap();
+    assert!(api["paths"]["/api/v1/escrows"].is_object());
+    let settings = output(program(dir.path(), 1).arg("settings")).stdout;
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../.env.example");
+    assert!(settings == std::fs::read(sample).unwrap());
+}
