@@ -225,7 +225,12 @@ impl Session<'_> {
     }
 
     /// Round 2 from the two others' first messages; once. A damaged message leaves the wallet as it was.
+    ///
+    /// The wallet writes its "multisig enabled" mark to disk only with this call, and as it stands in memory: a wallet
+    /// that was closed after [`Session::prepare`] has forgotten it, makes its keys all the same, and refuses every later
+    /// step with −48. So round 1, which sets the mark and can be repeated, is repeated here.
     pub async fn make(&mut self, others: &[&str; 2]) -> Result<String, WalletError> {
+        self.prepare().await?;
         let message = ask!(self, make_multisig(others, &self.wallet.password))?;
         self.make_durable().await?;
         Ok(message)

@@ -1,0 +1,210 @@
+//! What a participant believes: only what the signed statements, its own book and its own clock say.
+#![expect(clippy::unwrap_used, reason = "a failure in a test is to be loud")]
+
+use aegis::authority::{Authorised, authorised, needs_consent};
+use aegis::book::{AttemptBook, Book, Fault, Pending};
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::statement::{Act, SignedStatement, StatementError, TranscriptError};
+use aegis_common::hash::Hash32;
+use aegis_common::role::Role;
+use aegis_common::testing::{Sim, address, contract, contract_number};
+use aegis_common::time::SignedDuration;
+
+fn active() -> Sim {
+    let mut sim = Sim::new(contract());
+    sim.active();
+    sim
+}
+
+fn says(sim: &Sim, funded: bool) -> Option<(Outcome, Authority)> {
+    let found = authorised(&sim.escrow.contract, &sim.transcript, funded, sim.now);
+    found.map(|Authorised { outcome, authority }| (outcome, authority))
+}
+
+fn book(sim: &Sim, role: Role) -> Book {
+    Book::new(sim.escrow.contract.clone(), sim.escrow.contract_hash, role)
+}
+
+fn entries(transcript: &[SignedStatement]) -> Vec<(i64, SignedStatement)> {
+    (1..).zip(transcript.iter().cloned()).collect()
+}
+
+#[test]
+fn nothing_is_authorised_before_anybody_has_spoken_or_the_contract_has_expired() {
+    let mut sim = active();
+    assert_eq!(says(&sim, true), None);
+    sim.say(Role::Seller, Act::Confirm {}).unwrap();
+    assert_eq!(says(&sim, true), None, "the seller's word does not pay the seller");
+}
+
+#[test]
+fn each_word_authorises_its_outcome() {
+    let mut sim = active();
+    sim.say(Role::Buyer, Act::Confirm {}).unwrap();
+    assert_eq!(says(&sim, true), Some((Outcome::Release, Authority::Buyer)));
+
+    let mut sim = active();
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    assert_eq!(says(&sim, true), Some((Outcome::Refund, Authority::Seller)));
+
+    let mut sim = active();
+    let split = Outcome::Split { buyer: Piconero(1), seller: Piconero(sim.escrow.contract.amount.0 - 1) };
+    sim.say(Role::Buyer, Act::Settle { outcome: split }).unwrap();
+    sim.say(Role::Seller, Act::Cancel {}).unwrap();
+    assert_eq!(says(&sim, true), None, "different offers authorise nothing");
+    sim.say(Role::Seller, Act::Settle { outcome: split }).unwrap();
+    assert_eq!(says(&sim, true), Some((split, Authority::Mutual)));
+
+    let mut sim = active();
+    sim.say(Role::Buyer, Act::Dispute { reason: "broken".into() }).unwrap();
+    assert_eq!(says(&sim, true), None);
+    sim.say(Role::Arbiter, Act::Ruling { outcome: split, reason: "half worn".into() }).unwrap();
+    assert_eq!(says(&sim, true), Some((split, Authority::Ruling)));
+}
+
+#[test]
+fn a_ruling_without_a_dispute_authorises_nothing() {
+    // A server and an arbiter that collude can put it into a transcript; the rules refuse it.
+    let sim = active();
+    let ruling = sim.sign(Role::Arbiter, Act::Ruling { outcome: Outcome::Refund, reason: "mine".into() });
+    let mut transcript = sim.transcript.clone();
+    transcript.push(ruling);
+    assert_eq!(authorised(&sim.escrow.contract, &transcript, true, sim.now), None);
+}
+
+#[test]
+fn expiry_counts_by_the_own_clock_and_never_over_a_dispute_or_a_decisive_word() {
+    let mut sim = active();
+    let default: Outcome = sim.escrow.contract.default_outcome.into();
+    sim.now = sim.escrow.contract.expires_at.checked_sub(SignedDuration::from_millis(1)).unwrap();
+    assert_eq!(says(&sim, true), None);
+    sim.now = sim.escrow.contract.expires_at;
+    assert_eq!(says(&sim, true), Some((default, Authority::Expiry)));
+    assert_eq!(says(&sim, false), Some((Outcome::Refund, Authority::Expiry)), "never funded: all goes back");
+
+    let mut disputed = active();
+    disputed.say(Role::Seller, Act::Dispute { reason: "silent".into() }).unwrap();
+    disputed.now = sim.now;
+    assert_eq!(says(&disputed, true), None);
+
+    let mut confirmed = active();
+    confirmed.say(Role::Buyer, Act::Confirm {}).unwrap();
+    confirmed.now = sim.now;
+    assert_eq!(says(&confirmed, true), Some((Outcome::Release, Authority::Buyer)));
+}
+
+#[test]
+fn a_signature_needs_the_persons_word_unless_it_was_given_or_only_gains() {
+    use Authority::{Buyer, Expiry, Mutual, Ruling, Seller};
+    for (role, authority, needed) in [
+        (Role::Buyer, Buyer, false),
+        (Role::Seller, Buyer, false),
+        (Role::Arbiter, Buyer, true),
+        (Role::Buyer, Seller, false),
+        (Role::Arbiter, Mutual, true),
+        (Role::Seller, Mutual, false),
+        (Role::Arbiter, Ruling, false),
+        (Role::Buyer, Ruling, true),
+        (Role::Seller, Expiry, true),
+        (Role::Arbiter, Expiry, true),
+    ] {
+        assert_eq!(needs_consent(role, authority), needed, "{role} by {authority:?}");
+    }
+}
+
+#[test]
+fn a_transcript_is_taken_whole_or_not_at_all_and_the_wrong_statement_is_named() {
+    let sim = active();
+    let mut damaged = entries(&sim.transcript);
+    let at = damaged.len() - 1;
+    damaged[at].1.signature.0[0] ^= 1;
+    let mut book = book(&sim, Role::Buyer);
+    let Err(Fault::Statement(TranscriptError { statement, error })) = book.absorb(&damaged) else {
+        unreachable!("a damaged signature was taken");
+    };
+    assert_eq!(error, StatementError::BadSignature);
+    assert_eq!((statement.role, statement.kind.as_str()), (Role::Arbiter, "attest"));
+    assert!(book.transcript.is_empty() && book.cursor == 0);
+    book.absorb(&entries(&sim.transcript)).unwrap();
+    assert_eq!(book.transcript, sim.transcript);
+}
+
+#[test]
+fn statements_of_another_escrow_hidden_ones_and_old_positions_are_found_out() {
+    let sim = active();
+    let mut other = Sim::new(contract_number(2));
+    other.active();
+    let mut mine = book(&sim, Role::Seller);
+    let Err(Fault::Statement(found)) = mine.absorb(&entries(&other.transcript)) else {
+        unreachable!("a replay from another escrow was taken");
+    };
+    assert_eq!(found.error, StatementError::WrongEscrow);
+
+    // The server hides one statement: the next that has seen it gives that away.
+    let mut hidden = sim.transcript.clone();
+    hidden.remove(0);
+    assert!(matches!(mine.absorb(&entries(&hidden)), Err(Fault::Statement(_))));
+
+    mine.absorb(&entries(&sim.transcript)).unwrap();
+    assert_eq!(mine.absorb(&entries(&sim.transcript[..1])), Err(Fault::OutOfOrder));
+}
+
+#[test]
+fn a_statement_in_ones_own_name_that_one_never_made_is_a_fork() {
+    let sim = active();
+    let mut mine = book(&sim, Role::Buyer);
+    mine.absorb(&entries(&sim.transcript)).unwrap();
+    let made = sim.sign(Role::Buyer, Act::Confirm {});
+    let shown = sim.sign(Role::Buyer, Act::Cancel {});
+    mine.pending = Some(Pending { signed: made, view_key: None });
+    let Err(Fault::Statement(found)) = mine.absorb(&[(99, shown)]) else {
+        unreachable!("a foreign statement in one's own name was taken");
+    };
+    assert_eq!(found.error, StatementError::Fork);
+}
+
+#[test]
+fn what_the_rules_refuse_is_refused_even_if_the_server_let_it_through() {
+    let mut sim = Sim::new(contract());
+    sim.say(Role::Buyer, Act::Accept {}).unwrap();
+    // A second acceptance, properly signed and chained.
+    let again = sim.sign(Role::Buyer, Act::Accept {});
+    let mut transcript = sim.transcript.clone();
+    transcript.push(again);
+    let found = book(&sim, Role::Seller).absorb(&entries(&transcript));
+    assert!(matches!(found, Err(Fault::Rules { .. })), "{found:?}");
+}
+
+#[test]
+fn an_address_is_shown_only_when_three_attest_it_and_the_own_wallet_has_it() {
+    let sim = active();
+    let own = [sim.address(), address(1), address(2)];
+    let mut mine = book(&sim, Role::Buyer);
+    mine.attempts.insert(1, AttemptBook { addresses: Some(own), ..AttemptBook::default() });
+    let last = sim.transcript.len() - 1;
+    mine.absorb(&entries(&sim.transcript)[..last]).unwrap();
+    assert_eq!(mine.addresses(), None, "two of three attest");
+    mine.absorb(&entries(&sim.transcript)[last..]).unwrap();
+    assert_eq!(mine.addresses(), Some(own));
+
+    mine.attempts.insert(
+        1,
+        AttemptBook { addresses: Some([address(7), address(1), address(2)]), ..AttemptBook::default() },
+    );
+    assert_eq!(mine.addresses(), None, "the others attest another address than the own wallet has");
+    mine.attempts.clear();
+    assert_eq!(mine.addresses(), None, "the own wallet has none");
+}
+
+#[test]
+fn a_book_survives_its_sealing() {
+    let sim = active();
+    let mut mine = book(&sim, Role::Arbiter);
+    mine.absorb(&entries(&sim.transcript)).unwrap();
+    mine.acknowledged = Some(Hash32([7; 32]));
+    let bytes = serde_json::to_vec(&mine).unwrap();
+    let back: Book = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(serde_json::to_vec(&back).unwrap(), bytes);
+    assert_eq!(back.chains(), mine.chains());
+}
