@@ -81,6 +81,7 @@ async fn fill(store: &Store) {
         let signed = Box::new(people.sign(&escrow, role, act));
         escrow = apply(&escrow, &Event::Statement { signed }, now()).unwrap().0;
     }
+    let spend_keys = *wallet.watch(EscrowId(Uuid::nil())).unwrap().spend_keys();
     let text = serde_json::to_string(&escrow).unwrap();
     for _ in 0..ESCROWS / 1_000 {
         let commits = (0..1_000).map(|_| {
@@ -112,6 +113,7 @@ async fn fill(store: &Store) {
                 events: Vec::new(),
                 idempotency: None,
                 view_key: Some(Zeroizing::new(wallet.view.to_bytes())),
+                spend_keys: Some(spend_keys),
             })
         });
         for outcome in futures_util::future::join_all(commits.collect::<Vec<_>>()).await {
