@@ -18,6 +18,9 @@ mod postgres;
 #[allow(dead_code, reason = "shared with the tests")]
 mod rows;
 
+#[path = "../tests/support/still.rs"]
+mod still;
+
 use std::path::Path;
 
 /// One measurement.

@@ -7,11 +7,14 @@
 mod monero;
 #[path = "support/people.rs"]
 mod people;
+#[path = "support/still.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod still;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::Actor;
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_common::chain::PlainScanner;
@@ -24,7 +27,7 @@ use aegis_common::role::Role;
 use aegis_common::testing::chain::TestWallet;
 use aegis_common::time::Clock;
 use aegis_server::actors::message::{Command, Create, Snapshot, Tell};
-use aegis_server::actors::{ActorDeps, ActorHandles, Deliver, Options, start};
+use aegis_server::actors::{ActorDeps, ActorHandles, Options, start};
 use aegis_server::clock::SystemClock;
 use aegis_server::crypto::Keyring;
 use aegis_server::node::{NodeConfig, NodePool, PoolConfig};
@@ -32,18 +35,8 @@ use aegis_server::store::{DatabaseUrl, Role as Account, Store, StoreOptions, Use
 use monero::Daemon;
 use people::People;
 use serde_json::json;
+use still::Nobody;
 use zeroize::Zeroizing;
-
-struct Nobody;
-
-impl Actor for Nobody {
-    type Context = Context<Self>;
-}
-
-impl Handler<Deliver> for Nobody {
-    type Result = ();
-    fn handle(&mut self, _: Deliver, _: &mut Self::Context) {}
-}
 
 struct Server {
     handles: ActorHandles,

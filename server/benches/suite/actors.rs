@@ -6,21 +6,18 @@ use std::process::Command as Process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, Context, Handler};
+use actix::Actor;
 use aegis_common::address::Network;
-use aegis_common::chain::{PlainScanner, Tx};
+use aegis_common::chain::PlainScanner;
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::state::Escrow;
 use aegis_common::escrow::transition::apply;
-use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::testing::chain::TestWallet;
 use aegis_server::actors::message::{Command, Tell};
-use aegis_server::actors::{ActorDeps, Deliver, Finder, Options, start};
-use aegis_server::chain::Source;
+use aegis_server::actors::{ActorDeps, Options, start};
 use aegis_server::clock::SystemClock;
-use aegis_server::node::{FullBlock, NodeError, Place, Tip};
 use aegis_server::store::{Commit, EscrowRow, Expected, Role as Account, Store, Tip as Block, UserRow};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,11 +26,11 @@ use zeroize::Zeroizing;
 use crate::Measured;
 use crate::people::{self, People};
 use crate::rows::{now, open, sqlite, user};
+use crate::still::{Nobody, Still, TIP};
 
 const ESCROWS: usize = 100_000;
 const AWAKE: usize = 10_000;
 const CHILD: &str = "AEGIS_BENCH_RESTART";
-const TIP: Block = Block { height: 500, hash: Hash32([5; 32]) };
 
 /// What the child measured.
 #[derive(Serialize, Deserialize)]
@@ -81,6 +78,7 @@ async fn fill(store: &Store) {
         let signed = Box::new(people.sign(&escrow, role, act));
         escrow = apply(&escrow, &Event::Statement { signed }, now()).unwrap().0;
     }
+    let spend_keys = *wallet.watch(EscrowId(Uuid::nil())).unwrap().spend_keys();
     let text = serde_json::to_string(&escrow).unwrap();
     for _ in 0..ESCROWS / 1_000 {
         let commits = (0..1_000).map(|_| {
@@ -112,51 +110,14 @@ async fn fill(store: &Store) {
                 events: Vec::new(),
                 idempotency: None,
                 view_key: Some(Zeroizing::new(wallet.view.to_bytes())),
+                spend_keys: Some(spend_keys),
             })
         });
         for outcome in futures_util::future::join_all(commits.collect::<Vec<_>>()).await {
             outcome.unwrap();
         }
     }
-    store.advance_chain(Network::Regtest, vec![TIP]).await.unwrap();
-}
-
-/// A chain that stands still.
-struct Still;
-
-impl Source for Still {
-    async fn tip(&self) -> Result<Tip, NodeError> {
-        Ok(Tip { height: TIP.height, hash: TIP.hash })
-    }
-    async fn header_hash(&self, _: u64) -> Result<Hash32, NodeError> {
-        Ok(TIP.hash)
-    }
-    async fn block(&self, _: u64) -> Result<FullBlock, NodeError> {
-        Err(NodeError::Missing)
-    }
-    async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
-        Ok(Vec::new())
-    }
-}
-
-impl Finder for Still {
-    fn find(&self, _: Hash32) -> aegis_server::actors::Answer<'_, Option<(Tx, Place)>> {
-        Box::pin(async { Ok(None) })
-    }
-    fn header_hash(&self, _: u64) -> aegis_server::actors::Answer<'_, Hash32> {
-        Box::pin(async { Ok(TIP.hash) })
-    }
-}
-
-struct Nobody;
-
-impl Actor for Nobody {
-    type Context = Context<Self>;
-}
-
-impl Handler<Deliver> for Nobody {
-    type Result = ();
-    fn handle(&mut self, _: Deliver, _: &mut Self::Context) {}
+    store.advance_chain(Network::Regtest, vec![Block { height: TIP.height, hash: TIP.hash }]).await.unwrap();
 }
 
 /// Resident memory of this process in bytes (proc(5): pages in the second field of `statm`, 4 KiB each here).

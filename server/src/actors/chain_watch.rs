@@ -15,7 +15,7 @@ use aegis_common::ids::EscrowId;
 use tokio::sync::{Mutex, Notify};
 
 use super::message::{Command, Refusal, Tell};
-use super::sweep::{WIDTH, taken, tell, tell_each};
+use super::sweep::{WIDTH, taken, tell, tell_each, warn};
 use super::tip::ChainTip;
 use crate::chain::{Fact, Progress, ProgressError, Sink, SinkError};
 use crate::node::Tip;
@@ -121,9 +121,7 @@ impl ChainWatch {
                 Ok(page) => page,
                 Err(error) => return tracing::warn!(%error, "unmined transactions could not be read"),
             };
-            for (id, refusal) in tell_each(&self.0.tell, &page, || Command::LookUp).await {
-                tracing::warn!(escrow = %id, %refusal, "a look-up failed");
-            }
+            warn("look-up", &tell_each(&self.0.tell, &page, || Command::LookUp).await);
             match page.last() {
                 Some(last) if page.len() == BATCH => after = Some(*last),
                 _ => return,

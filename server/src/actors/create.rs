@@ -47,6 +47,7 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
             created_at: now,
         }),
         view_key: None,
+        spend_keys: None,
     };
     match world.store.commit(commit).await {
         Ok(_) => {

@@ -1,6 +1,8 @@
 //! From a command to a change, without any side effect. What is checked here is who may send a command; what the
 //! command may do is checked by `aegis_common::escrow::transition` alone.
 
+use std::sync::Arc;
+
 use aegis_common::chain::{WatchKey, WatchKeyError};
 use aegis_common::escrow::effect::Effect;
 use aegis_common::escrow::event::Event;
@@ -55,11 +57,13 @@ pub(super) enum Verdict {
 
 /// A change that was decided.
 pub(super) struct Change {
-    pub next: Escrow,
+    pub next: Arc<Escrow>,
     pub effects: Vec<Effect>,
     pub statement: Option<Hash32>,
-    /// Where the escrow is to be watched from now on.
-    pub watch: Option<WatchKey>,
+    /// What the escrow can be watched with: with every attestation.
+    pub attested: Option<WatchKey>,
+    /// Whether it is to be watched from now on.
+    pub watch: bool,
 }
 
 /// Decides one order. A stale `expected` is refused, unless the statement is known already: whoever repeats a
@@ -88,10 +92,9 @@ pub(super) fn decide(
         Event::Statement { signed } => next.chains.of(signed.statement.role).hashes.last().copied(),
         _ => None,
     };
-    let watched = effects.iter().any(|effect| matches!(effect, Effect::Watch(_)));
-    // The setup gets ready with an attestation, which was checked to come with the key.
-    let watch = if watched { Some(attested.ok_or(Refusal::BadViewKey)?) } else { None };
-    Ok(Verdict::Change(Box::new(Change { next, effects, statement, watch })))
+    let watch = effects.iter().any(|effect| matches!(effect, Effect::Watch(_)));
+    let next = Arc::new(next);
+    Ok(Verdict::Change(Box::new(Change { next, effects, statement, attested, watch })))
 }
 
 fn check_sender(escrow: &Escrow, by: Option<UserId>, event: &Event) -> Result<(), Refusal> {

@@ -28,8 +28,9 @@ use super::world::World;
 pub(super) struct Limits {
     /// Messages that may wait for the directory itself, which only passes them on.
     pub mailbox: usize,
-    /// Commands that may be under way with one escrow. Counted here: an actor's mailbox has a slot for every clone of
-    /// its address beyond its capacity, so that alone bounds nothing.
+    /// People's commands are refused while so many are under way with one escrow. Counted here: an actor's mailbox has
+    /// a slot for every clone of its address beyond its capacity, so that alone bounds nothing. News from the chain and
+    /// timers pass: they come one by one, and nobody shall hold up the chain by keeping an escrow busy.
     pub escrow_mailbox: usize,
     /// Actors alive at once; the ones that rested longest go first.
     pub live: usize,
@@ -102,7 +103,7 @@ impl Directory {
         Self { world, finder, limits, arbiters, lanes: HashMap::new(), troubles, next: 0 }
     }
 
-    fn channel(&mut self, id: EscrowId) -> Result<Channel, Refusal> {
+    fn channel(&mut self, id: EscrowId, from_people: bool) -> Result<Channel, Refusal> {
         let now = Instant::now();
         if self.troubles.rests(id, now) {
             return Err(Refusal::Failed);
@@ -112,7 +113,7 @@ impl Directory {
         }
         let lane = self.lanes.get_mut(&id).ok_or(Refusal::Busy)?;
         lane.used = now;
-        if lane.under_way() >= self.limits.escrow_mailbox {
+        if from_people && lane.under_way() >= self.limits.escrow_mailbox {
             return Err(Refusal::Busy);
         }
         Ok(Channel { addr: lane.addr.clone(), number: lane.number, _in_use: Arc::clone(&lane.in_use) })
@@ -125,7 +126,7 @@ impl Directory {
         if self.lanes.len() >= self.limits.live {
             return Err(Refusal::Busy);
         }
-        let (world, mailbox) = (Arc::clone(&self.world), self.limits.escrow_mailbox);
+        let (world, mailbox) = (Arc::clone(&self.world), self.limits.escrow_mailbox.saturating_mul(2));
         let make = move |ctx: &mut Context<EscrowActor>| {
             ctx.set_mailbox_capacity(mailbox);
             EscrowActor::new(id, world)
@@ -231,7 +232,9 @@ impl Handler<Tell> for Directory {
 
     fn handle(&mut self, tell: Tell, _: &mut Self::Context) -> Self::Result {
         let Tell { id, command, expected } = tell;
-        let channel = match self.channel(id) {
+        let from_people =
+            matches!(command, Command::Statement { .. } | Command::Delete { .. } | Command::Read);
+        let channel = match self.channel(id, from_people) {
             Ok(channel) => channel,
             Err(refusal) => return Box::pin(async { Err(refusal) }.into_actor(self)),
         };

@@ -14,6 +14,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::time::Timestamp;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::decide::{Change, Order, Verdict, decide};
 use super::journal::Entry;
@@ -192,13 +193,12 @@ impl Desk {
         change: Change,
         now: Timestamp,
     ) -> Result<Held, Halt> {
-        let Change { next, effects, statement, watch } = change;
-        let mut next =
-            Held { escrow: Arc::new(next), version: held.version + 1, watch_from: held.watch_from };
-        if watch.is_some() {
-            next.watch_from = Some(self.first_block().await.map_err(Halt::Refused)?);
-        }
-        let commit = self.commit(held, &next, order, &effects, statement, now).map_err(Halt::Refused)?;
+        let watch_from = match held.watch_from {
+            None if change.watch => Some(self.first_block().await.map_err(Halt::Refused)?),
+            known => known,
+        };
+        let next = Held { escrow: Arc::clone(&change.next), version: held.version + 1, watch_from };
+        let commit = self.commit(held, &next, order, &change, now).map_err(Halt::Refused)?;
         match self.world.store.commit(commit).await {
             Ok(_) => {}
             Err(CommitError::Stale { .. } | CommitError::Duplicate) => return Err(Halt::Outdated),
@@ -210,7 +210,7 @@ impl Desk {
             }
             Err(error) => return Err(Halt::Refused(commit_refusal(self.id, &error))),
         }
-        if let (Some(key), Some(from)) = (watch, next.watch_from) {
+        if let (Some(key), Some(from), true) = (change.attested, watch_from, change.watch) {
             self.world.watched.add(key, from);
         }
         self.world.committed.notify_one();
@@ -222,11 +222,10 @@ impl Desk {
         held: &Held,
         next: &Held,
         order: &Order,
-        effects: &[aegis_common::escrow::effect::Effect],
-        statement: Option<Hash32>,
+        change: &Change,
         now: Timestamp,
     ) -> Result<Commit, Refusal> {
-        let Order::Apply { event, view_key, .. } = order else {
+        let Order::Apply { event, .. } = order else {
             return Err(inconsistent(self.id, "reading changes nothing"));
         };
         let entry = Entry { event: event.clone(), at: now };
@@ -235,16 +234,19 @@ impl Desk {
             version: next.version,
             at: now,
             event: entry.to_text().map_err(|error| inconsistent(self.id, error))?,
-            statement_hash: statement,
+            statement_hash: change.statement,
         };
+        let events = rows::events(&next.escrow, next.version, &change.effects);
+        // Only a key that was checked against an attested address: others may come with any statement.
+        let attested = change.attested.as_ref();
         Ok(Commit {
             escrow: next.to_row(now)?,
             expected: Expected::Version(held.version),
             journal: Some(journal),
-            events: rows::events(&next.escrow, next.version, effects)
-                .map_err(|error| inconsistent(self.id, error))?,
+            events: events.map_err(|error| inconsistent(self.id, error))?,
             idempotency: None,
-            view_key: view_key.clone(),
+            view_key: attested.map(|key| Zeroizing::new(key.view_secret().to_bytes())),
+            spend_keys: attested.map(|key| *key.spend_keys()),
         })
     }
 

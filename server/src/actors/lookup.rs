@@ -84,7 +84,7 @@ impl Look<'_> {
     /// What there is to say about one transaction.
     async fn events(&self, txid: Hash32) -> Result<Vec<Event>, Refusal> {
         let unavailable = |error: NodeError| {
-            tracing::warn!(%error, "a transaction could not be looked up");
+            tracing::debug!(%error, "a transaction could not be looked up");
             Refusal::Unavailable
         };
         let found = self.finder.find(txid).await.map_err(unavailable)?;

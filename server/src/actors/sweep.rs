@@ -42,3 +42,10 @@ pub(super) fn taken(answer: Result<Snapshot, Refusal>) -> Result<(), Refusal> {
         Err(refusal) => Err(refusal),
     }
 }
+
+/// One line for all who could not be told.
+pub(super) fn warn(what: &'static str, failed: &[(EscrowId, Refusal)]) {
+    if let Some((first, refusal)) = failed.first() {
+        tracing::warn!(what, count = failed.len(), %first, %refusal, "escrows could not be told");
+    }
+}

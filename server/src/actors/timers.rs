@@ -10,7 +10,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 
 use super::message::{Command, Tell};
-use super::sweep::tell_each;
+use super::sweep::{tell_each, warn};
 use crate::store::{MAX_PAGE, Store};
 
 /// Due escrows that are read at once.
@@ -56,10 +56,8 @@ impl Timers {
         let due: Vec<EscrowId> = due.into_iter().filter(|id| !self.resting.contains_key(id)).collect();
         let failed = tell_each(&self.tell, &due, || Command::Timer).await;
         let until = Instant::now() + self.poll.saturating_mul(10);
-        for (id, refusal) in failed {
-            tracing::warn!(escrow = %id, %refusal, "a deadline could not be told");
-            self.resting.insert(id, until);
-        }
+        warn("deadline", &failed);
+        self.resting.extend(failed.into_iter().map(|(id, _)| (id, until)));
         full && !due.is_empty()
     }
 }

@@ -1,5 +1,6 @@
 //! One escrow's change: snapshot by compare-and-swap, journal row, events and idempotency record together.
 
+use aegis_common::hash::Key32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::Timestamp;
 use diesel::prelude::*;
@@ -10,7 +11,7 @@ use super::Store;
 use super::connection::Conn;
 use super::dialect::native;
 use super::error::{CommitError, StoreError};
-use super::escrows::{EscrowRow, RawEscrow, view_key_cell};
+use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::schema::{escrows, events, idempotency, journal};
@@ -60,6 +61,8 @@ pub struct Commit {
     pub idempotency: Option<IdempotencyRow>,
     /// The view key to seal beside the escrow; `None` keeps what is there.
     pub view_key: Option<Zeroizing<[u8; 32]>>,
+    /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
+    pub spend_keys: Option<[Key32; 3]>,
 }
 
 /// The change is durable.
@@ -100,7 +103,7 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key } = commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys } = commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {
@@ -117,7 +120,10 @@ impl Store {
         check_text(events.iter().flat_map(|event| [&event.kind, &event.payload]))?;
         check_text(idempotency.iter().flat_map(|row| [&row.key, &row.response]))?;
         let sealed = view_key
-            .map(|key| self.keyring.seal(view_key_cell(escrow.id.0.as_bytes()), &*key))
+            .map(|key| {
+                let secret = watch_secret(&key, spend_keys.as_ref());
+                self.keyring.seal(view_key_cell(escrow.id.0.as_bytes()), &secret)
+            })
             .transpose()?;
         let at = escrow.updated_at;
         Ok(Prepared {

@@ -1,6 +1,7 @@
 //! Escrow rows: what is stored of an escrow beside its journal, and the questions asked about many.
 
 use aegis_common::amount::Piconero;
+use aegis_common::hash::Key32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::Timestamp;
 use diesel::dsl::sql;
@@ -62,8 +63,8 @@ pub struct Watched {
     pub view_key: Zeroizing<[u8; 32]>,
     /// First block that may hold its outputs.
     pub watch_from: u64,
-    /// The whole state as JSON; the address is in it.
-    pub snapshot: String,
+    /// Public spend keys of its three subaddresses, where they were stored with the view key.
+    pub spend_keys: Option<[Key32; 3]>,
 }
 
 #[derive(Debug, Queryable, Insertable)]
@@ -190,22 +191,37 @@ impl RawEscrow {
     }
 }
 
-pub(super) fn open_view_key(
+/// What is sealed: the view key, then the spend keys.
+pub(super) fn watch_secret(view_key: &[u8; 32], spend_keys: Option<&[Key32; 3]>) -> Zeroizing<Vec<u8>> {
+    let mut secret = Zeroizing::new(Vec::with_capacity(128));
+    secret.extend_from_slice(view_key);
+    spend_keys.into_iter().flatten().for_each(|key| secret.extend_from_slice(&key.0));
+    secret
+}
+
+/// The view key, and the spend keys where they were stored with it.
+type WatchSecret = (Zeroizing<[u8; 32]>, Option<[Key32; 3]>);
+
+/// Opens what was sealed.
+pub(super) fn open_watch_secret(
     ring: &Keyring,
     id: DbUuid,
     sealed: &[u8],
-) -> Result<Zeroizing<[u8; 32]>, StoreError> {
+) -> Result<WatchSecret, StoreError> {
     let opened = ring.open(view_key_cell(&id.0), sealed)?;
+    let (keys, rest) = opened.as_chunks::<32>();
+    let (view, spend) = match (keys, rest) {
+        ([view], []) => (view, None),
+        ([view, one, two, three], []) => (view, Some([*one, *two, *three].map(Key32))),
+        _ => return Err(impossible("a view key is not 32 bytes")),
+    };
     let mut key = Zeroizing::new([0; 32]);
-    if opened.len() != key.len() {
-        return Err(impossible("a view key is not 32 bytes"));
-    }
-    key.copy_from_slice(&opened);
-    Ok(key)
+    key.copy_from_slice(view);
+    Ok((key, spend))
 }
 
-/// Id, sealed view key, first block, snapshot.
-type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>, String);
+/// Id, sealed keys, first block.
+type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>);
 
 fn ids(raw: Vec<DbUuid>) -> Vec<EscrowId> {
     raw.into_iter().map(|id| EscrowId(id.into())).collect()
@@ -228,7 +244,7 @@ impl Store {
         self.read(move |conn, ring| {
             let query = escrows::table.find(id).select(escrows::view_key);
             let sealed = query.first::<Option<Vec<u8>>>(conn).optional()?.flatten();
-            sealed.map(|sealed| open_view_key(ring, id, &sealed)).transpose()
+            Ok(sealed.map(|sealed| open_watch_secret(ring, id, &sealed)).transpose()?.map(|(key, _)| key))
         })
         .await
     }
@@ -243,14 +259,14 @@ impl Store {
                 .filter(escrows::id.gt(after))
                 .order(escrows::id)
                 .limit(page(limit))
-                .select((escrows::id, escrows::view_key, escrows::watch_from, escrows::snapshot))
+                .select((escrows::id, escrows::view_key, escrows::watch_from))
                 .load(conn)?;
-            let watched = rows.into_iter().map(|(id, sealed, from, snapshot)| {
+            let watched = rows.into_iter().map(|(id, sealed, from)| {
                 let (Some(sealed), Some(from)) = (sealed, from) else {
                     return Err(impossible("an escrow is watched without view key or height"));
                 };
-                let view_key = open_view_key(ring, id, &sealed)?;
-                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)?, snapshot })
+                let (view_key, spend_keys) = open_watch_secret(ring, id, &sealed)?;
+                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)?, spend_keys })
             });
             watched.collect()
         })

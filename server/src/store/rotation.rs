@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use super::Store;
 use super::error::StoreError;
-use super::escrows::{open_view_key, view_key_cell};
+use super::escrows::{open_watch_secret, view_key_cell, watch_secret};
 use super::schema::escrows;
 use super::types::{DbUuid, page};
 
@@ -35,8 +35,9 @@ impl Store {
                 let mut renewed = Vec::new();
                 for (id, sealed) in rows {
                     if let Some(sealed) = sealed.filter(|sealed| !ring.is_current(sealed)) {
-                        let key = open_view_key(ring, id, &sealed)?;
-                        renewed.push((id, sealed, ring.seal(view_key_cell(&id.0), &*key)?));
+                        let (key, spend_keys) = open_watch_secret(ring, id, &sealed)?;
+                        let secret = watch_secret(&key, spend_keys.as_ref());
+                        renewed.push((id, sealed, ring.seal(view_key_cell(&id.0), &secret)?));
                     }
                 }
                 Ok((next, renewed))

@@ -83,6 +83,7 @@ pub fn opening([buyer, seller, arbiter]: [UserId; 3]) -> Commit {
         events: Vec::new(),
         idempotency: None,
         view_key: None,
+        spend_keys: None,
     };
     furnish(&mut commit);
     commit

@@ -1,12 +1,14 @@
 //! Panics, failing databases, full queues, lost dispatchers.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::Actor;
+use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition::Rejected;
+use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
@@ -77,6 +79,30 @@ async fn an_actor_that_keeps_panicking_is_left_alone_loudly_and_harms_no_other()
 }
 
 #[actix::test]
+async fn an_escrow_that_fails_does_not_hold_up_the_chain_and_gets_its_news_later() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let (sick, well) = (server.ready(&universe).await, server.ready(&universe).await);
+    let failing = Arc::new(AtomicBool::new(true));
+    let fails = Arc::clone(&failing);
+    server.handles.set_hook(Arc::new(move |id: &EscrowId, _: &_| {
+        assert!(*id != sick || !fails.load(Ordering::SeqCst), "a panic on purpose");
+    }));
+    // Both are watched with one wallet, so the payment concerns both.
+    universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
+    super::flow::reaches(&server, well, Status::Active).await;
+    assert!(matches!(server.tell(sick, Command::Read).await, Err(Refusal::Failed)));
+    failing.store(false, Ordering::SeqCst);
+    let active = async || match server.tell(sick, Command::Read).await {
+        Ok(snapshot) => snapshot.escrow.status() == Status::Active,
+        Err(_) => false,
+    };
+    until("the sick one is well", active).await;
+    server.check_replay(sick).await;
+    server.stop();
+}
+
+#[actix::test]
 async fn a_commit_that_fails_leaves_the_state_and_says_why() {
     let universe = Universe::new();
     let server = universe.start().await;
@@ -109,11 +135,14 @@ async fn a_full_mailbox_is_an_answer_and_not_a_wait() {
     let server = universe.start().await;
     let id = server.create(&universe).await;
     server.read(id).await;
-    let answers = join_all((0..100).map(|_| server.tell(id, Command::Timer))).await;
+    let answers = join_all((0..100).map(|_| server.tell(id, Command::Read))).await;
     let busy = answers.iter().filter(|answer| matches!(answer, Err(Refusal::Busy))).count();
-    let refused = |answer: &&_| matches!(answer, Err(Refusal::Rejected(Rejected::NotDue)));
     assert!(busy > 0);
-    assert_eq!(busy + answers.iter().filter(refused).count(), 100);
+    assert_eq!(busy + answers.iter().filter(|answer| answer.is_ok()).count(), 100);
+    let (read, timer) = (server.tell(id, Command::Read), server.tell(id, Command::Timer));
+    let crowd = join_all((0..100).map(|_| server.tell(id, Command::Read)));
+    let (_, _, timer) = tokio::join!(read, crowd, timer);
+    assert!(matches!(timer, Err(Refusal::Rejected(Rejected::NotDue))), "no crowd holds up a timer");
     server.read(id).await;
     server.stop();
 }

@@ -16,11 +16,11 @@ use super::kit::{Server, Universe, until};
 /// What the crafted transactions pay.
 const FEE: Piconero = Piconero(30_000_000);
 
-fn deposit(universe: &Universe, seed: u64) -> Crafted {
+pub fn deposit(universe: &Universe, seed: u64) -> Crafted {
     TxBuilder::new(seed).pay(universe.wallet.primary(), Piconero::XMR).build().unwrap()
 }
 
-async fn reaches(server: &Server, id: EscrowId, status: Status) {
+pub async fn reaches(server: &Server, id: EscrowId, status: Status) {
     until(status.wire(), async || server.status(id).await == status).await;
 }
 

@@ -71,6 +71,23 @@ async fn an_attestation_needs_the_view_key_of_its_address() {
     server.stop();
 }
 
+#[actix::test]
+async fn a_key_that_comes_with_another_statement_does_not_replace_the_attested_one() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    let stored = server.store.view_key(id).await.unwrap().unwrap();
+    assert_eq!(*stored, universe.wallet.view.to_bytes());
+    universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
+    super::flow::reaches(&server, id, aegis_common::escrow::state::Status::Active).await;
+    let command = server.command(&universe, id, Role::Seller, Act::Confirm {}).await;
+    let Command::Statement { by, signed, .. } = command else { panic!() };
+    let command = Command::Statement { by, signed, view_key: Some(Zeroizing::new([7; 32])) };
+    server.tell(id, command).await.unwrap();
+    assert_eq!(*server.store.view_key(id).await.unwrap().unwrap(), *stored);
+    server.stop();
+}
+
 #[test]
 fn back_off_doubles_and_ends_in_leaving_alone_for_a_window() {
     let (back_off, window) = (Duration::from_millis(100), Duration::from_secs(10));
