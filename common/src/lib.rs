@@ -1,4 +1,4 @@
-//! The Aegis domain, pure: no runtime, no database, no clock and no randomness inside.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod address;

@@ -1,12 +1,4 @@
-//! The Aegis server: relays, orders, verifies, watches, times and notifies. It holds nothing that can spend.
-//!
-//! Floors, from the ground; a file imports only from lower ones:
-//! 1. [`config`], [`telemetry`], [`clock`], [`crypto`]
-//! 2. [`store`], [`node`], [`chain`]
-//! 3. [`accounts`], [`escrows`]
-//! 4. [`actors`]
-//! 5. [`api`], [`ws`]
-//! 6. [`app`]
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod accounts;

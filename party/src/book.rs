@@ -1,0 +1,234 @@
+//! What this participant knows and has done in one escrow: its own memory, sealed on disk before anything is sent.
+//!
+//! The server's word is compared with it: statements once seen can't change or vanish, the contract can't change, and
+//! one outcome is signed at most.
+
+use std::collections::BTreeMap;
+
+use aegis_common::address::Address;
+use aegis_common::escrow::contract::Contract;
+use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::setup::{Setup, SetupError, Stage};
+use aegis_common::escrow::statement::{
+    Act, Chains, Check, SignedStatement, StatementError, StatementRef, TranscriptError,
+};
+use aegis_common::hash::{Hash32, Key32};
+use aegis_common::role::Role;
+use serde::{Deserialize, Serialize};
+
+/// A statement signed by this participant and not yet acknowledged: it is sent again until it is.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Pending {
+    /// The statement.
+    pub signed: SignedStatement,
+    /// The shared view key, with an attestation.
+    pub view_key: Option<Key32>,
+}
+
+/// What the wallet gave in one setup attempt. Each is stored before it is sent and never asked for twice.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct AttemptBook {
+    /// Messages by round.
+    pub messages: BTreeMap<u8, String>,
+    /// (0,0), (0,1), (0,2) of the finished and restorable wallet.
+    pub addresses: Option<[Address; 3]>,
+}
+
+/// A transaction this participant has signed as cosigner, complete and ready to be sent.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SignedPayout {
+    /// Signing attempt.
+    pub attempt: u32,
+    /// Its id.
+    pub txid: Hash32,
+    /// The complete set, hex.
+    pub txset: String,
+}
+
+/// One escrow's book.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Book {
+    /// The terms, as first seen.
+    pub contract: Contract,
+    /// Their hash, computed here.
+    pub contract_hash: Hash32,
+    /// The role this participant plays.
+    pub role: Role,
+    /// Verified statements in the server's order.
+    pub transcript: Vec<SignedStatement>,
+    /// The three chains they form.
+    chains: Chains,
+    /// The server's version up to which the transcript is known.
+    pub cursor: i64,
+    /// Signed, not yet acknowledged.
+    pub pending: Option<Pending>,
+    /// An own statement the server acknowledged: it must be in the transcript.
+    pub acknowledged: Option<Hash32>,
+    /// Wallet outputs by setup attempt.
+    pub attempts: BTreeMap<u32, AttemptBook>,
+    /// Signing data exported for a signing attempt.
+    pub sync: Option<(u32, String)>,
+    /// The one outcome this participant has ever put its signature to.
+    pub outcome: Option<Outcome>,
+    /// The person agreed to sign this outcome.
+    pub consent: Option<Outcome>,
+    /// Complete payouts, newest last.
+    pub payouts: Vec<SignedPayout>,
+}
+
+/// The server shows something that can't be: nothing is done on its word until it shows the truth.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A statement is wrong.
+    #[error(transparent)]
+    Statement(#[from] TranscriptError),
+    /// A statement breaks the rules of the setup, or repeats what its author has done.
+    #[error("{statement} breaks the rules: {error}")]
+    Rules {
+        /// The statement.
+        statement: StatementRef,
+        /// The rule.
+        error: SetupError,
+    },
+    /// The contract is not the one this participant knows, or not sound.
+    #[error("the contract {0}")]
+    Contract(String),
+    /// An own statement that the server acknowledged is missing.
+    #[error("the server withholds the statement {0} that it acknowledged")]
+    Withheld(Hash32),
+    /// The transcript goes backwards.
+    #[error("the server shows its transcript out of order")]
+    OutOfOrder,
+    /// What the server says of the payout does not follow from the signed statements.
+    #[error("{0}")]
+    Payout(String),
+}
+
+impl Book {
+    /// A book for a contract that was checked.
+    pub fn new(contract: Contract, contract_hash: Hash32, role: Role) -> Self {
+        Self {
+            contract,
+            contract_hash,
+            role,
+            transcript: Vec::new(),
+            chains: Chains::default(),
+            cursor: 0,
+            pending: None,
+            acknowledged: None,
+            attempts: BTreeMap::new(),
+            sync: None,
+            outcome: None,
+            consent: None,
+            payouts: Vec::new(),
+        }
+    }
+
+    /// The three chains.
+    pub fn chains(&self) -> &Chains {
+        &self.chains
+    }
+
+    /// Takes statements that follow what is known. Nothing is taken where one of them is wrong.
+    pub fn absorb(&mut self, entries: &[(i64, SignedStatement)]) -> Result<(), Fault> {
+        let mut chains = self.chains.clone();
+        let mut cursor = self.cursor;
+        let mut taken = Vec::with_capacity(entries.len());
+        for (version, signed) in entries {
+            let statement = StatementRef::from(&signed.statement);
+            let wrong = |error| TranscriptError { statement: statement.clone(), error };
+            if *version <= cursor {
+                return Err(Fault::OutOfOrder);
+            }
+            match chains.check(&self.contract, self.contract_hash, signed).map_err(wrong)? {
+                Check::New(verified) => {
+                    self.check_own(signed, verified.hash()).map_err(wrong)?;
+                    chains.push(&verified);
+                }
+                Check::Known(_) => return Err(wrong(StatementError::BrokenChain).into()),
+            }
+            cursor = *version;
+            taken.push(signed.clone());
+        }
+        let mut whole = self.transcript.clone();
+        whole.extend(taken);
+        replay(&self.contract, &whole)?;
+        (self.chains, self.cursor, self.transcript) = (chains, cursor, whole);
+        let own = &self.chains.of(self.role).hashes;
+        self.acknowledged = self.acknowledged.filter(|hash| !own.contains(hash));
+        let known = |pending: &Pending| pending.signed.statement.hash().is_ok_and(|hash| own.contains(&hash));
+        if self.pending.as_ref().is_some_and(known) {
+            self.pending = None;
+        }
+        Ok(())
+    }
+
+    /// An own statement that appears must be one this participant made: the pending one, or, in a book restored from
+    /// a backup, one from before.
+    fn check_own(&self, signed: &SignedStatement, hash: Hash32) -> Result<(), StatementError> {
+        match &self.pending {
+            Some(pending) if signed.statement.role == self.role => {
+                let own = pending.signed.statement.hash().map_err(|_| StatementError::OutOfBounds)?;
+                let same_place = pending.signed.statement.seq == signed.statement.seq;
+                if same_place && own != hash { Err(StatementError::Fork) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The setup as the transcript makes it.
+    pub fn setup(&self) -> Setup {
+        // Replayed without error when the statements were absorbed.
+        replay(&self.contract, &self.transcript).unwrap_or_default()
+    }
+
+    /// The newest statement of a role that satisfies a condition.
+    pub fn find(&self, role: Role, wanted: impl Fn(&Act) -> bool) -> Option<&SignedStatement> {
+        let of_role = self.transcript.iter().rev().filter(|signed| signed.statement.role == role);
+        of_role.into_iter().find(|signed| wanted(&signed.statement.act))
+    }
+
+    /// A statement by its hash.
+    pub fn by_hash(&self, hash: Hash32) -> Option<&SignedStatement> {
+        self.transcript.iter().find(|signed| signed.statement.hash().is_ok_and(|known| known == hash))
+    }
+
+    /// The two others' messages of a round of an attempt, in [`Role::others`] order.
+    pub fn others_messages(&self, attempt: u32, round: u8) -> Option<[&str; 2]> {
+        let message = |role| {
+            let wanted = |act: &Act| matches!(act, Act::Round { attempt: a, round: r, .. } if (*a, *r) == (attempt, round));
+            match &self.find(role, wanted)?.statement.act {
+                Act::Round { message, .. } => Some(message.as_str()),
+                _ => None,
+            }
+        };
+        let [one, other] = self.role.others();
+        Some([message(one)?, message(other)?])
+    }
+
+    /// The escrow's three addresses, only when all three parties attest the first and this participant's own
+    /// wallet has it: what may be shown to somebody who pays.
+    pub fn addresses(&self) -> Option<[Address; 3]> {
+        let setup = self.setup();
+        if setup.stage() != Stage::Ready {
+            return None;
+        }
+        let own = self.attempts.get(&setup.rounds().attempt())?.addresses?;
+        let [primary, ..] = own;
+        (setup.address() == Some(primary)).then_some(own)
+    }
+}
+
+/// Replays the setup statements; a server that lets through what the rules refuse is found out here.
+fn replay(contract: &Contract, transcript: &[SignedStatement]) -> Result<Setup, Fault> {
+    let mut setup = Setup::default();
+    for signed in transcript {
+        let said = &signed.statement;
+        match setup.take(contract, said.role, &said.act) {
+            None => {}
+            Some(Ok(next)) => setup = next,
+            Some(Err(error)) => return Err(Fault::Rules { statement: said.into(), error }),
+        }
+    }
+    Ok(setup)
+}

@@ -1,0 +1,172 @@
+//! The commands that hold a wallet.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aegis_common::time::Clock;
+use clap::{Args, Subcommand};
+
+use super::{Context, Which, output};
+use crate::daemon::Daemon;
+use crate::engine::EngineError;
+use crate::engine::payout::SystemClock;
+use crate::engine::run::{Engine, Report};
+use crate::keys::Secret;
+use crate::policy::Policy;
+use crate::wallet::{Login, MultisigWallet, ProcessOptions, WalletAccess, WalletName};
+
+/// Which wallet program to use.
+#[derive(Args)]
+pub struct WalletArgs {
+    /// Your Monero node, `host:port` or a URL.
+    #[arg(long)]
+    daemon: String,
+    /// The wallet program to start.
+    #[arg(long, default_value = "monero-wallet-rpc")]
+    wallet_program: PathBuf,
+    /// Use a running wallet program instead: its address.
+    #[arg(long, requires = "wallet_login")]
+    wallet_rpc: Option<String>,
+    /// Its login, `user:password`.
+    #[arg(long, env = "AEGIS_WALLET_LOGIN", hide_env_values = true)]
+    wallet_login: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    wallet: WalletArgs,
+    /// What may be done without asking; `policy.toml` in the home folder where left out.
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// Do what can be done now, then end.
+    #[arg(long)]
+    once: bool,
+    /// How often everything is looked at without being woken by an event.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    poll_millis: u64,
+}
+
+#[derive(Subcommand)]
+pub enum Expert {
+    /// Export signing data without telling anybody, which makes what was sent stale.
+    Export {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        wallet: WalletArgs,
+    },
+}
+
+async fn open_wallet(
+    context: &Context,
+    args: &WalletArgs,
+) -> Result<(super::Desk, MultisigWallet), EngineError> {
+    let desk = context.desk()?;
+    let access =
+        match (&args.wallet_rpc, args.wallet_login.as_deref().and_then(|login| login.split_once(':'))) {
+            (Some(url), Some((username, password))) => {
+                let login = Login { username: username.to_owned(), password: Secret::new(password) };
+                WalletAccess::Given { url: url.clone(), login }
+            }
+            (Some(_), None) => {
+                return Err(EngineError::Person("--wallet-login takes user:password".to_owned()));
+            }
+            (None, _) => WalletAccess::Own(ProcessOptions {
+                program: args.wallet_program.clone(),
+                folder: context.home.join("wallet"),
+                daemon: args.daemon.clone(),
+                daemon_login: None,
+                network: desk.keys(|keys| keys.profile().network),
+            }),
+        };
+    let password = desk.keys(|keys| keys.wallet_password().clone());
+    let wallet = MultisigWallet::start(access, password, &context.home.join("nonces")).await?;
+    Ok((desk, wallet))
+}
+
+pub async fn run(context: &Context, run: Run) -> Result<(), EngineError> {
+    let path = run.policy.clone().unwrap_or_else(|| context.home.join("policy.toml"));
+    let policy = Policy::read(&path).map_err(|error| EngineError::Person(error.to_string()))?;
+    let (desk, wallet) = open_wallet(context, &run.wallet).await?;
+    let engine = Engine {
+        desk,
+        wallet,
+        daemon: Daemon::new(&run.wallet.daemon)?,
+        policy,
+        clock: Box::new(SystemClock),
+        poll: Duration::from_millis(run.poll_millis),
+    };
+    let clock = SystemClock;
+    let json = context.json;
+    let tell = move |report: &Report| {
+        let document = Line { at: clock.now(), report };
+        output::result(json, &document, || {
+            let short = report.escrow.to_string();
+            let short = short.get(short.len().saturating_sub(6)..).unwrap_or_default();
+            format!("{}  …{short}  {}", document.at, report.text)
+        });
+    };
+    let done = tokio::select! {
+        done = engine.run(run.once, &tell) => done,
+        () = stopped() => Ok(()),
+    };
+    engine.wallet.stop().await?;
+    done
+}
+
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    at: aegis_common::time::Timestamp,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+/// SIGINT or SIGTERM.
+async fn stopped() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+pub async fn restore_check(context: &Context, which: Which, args: WalletArgs) -> Result<(), EngineError> {
+    let (desk, wallet) = open_wallet(context, &args).await?;
+    let held = desk.hold(which.id).await?;
+    let [address, ..] = held
+        .book
+        .addresses()
+        .ok_or_else(|| EngineError::Person("the escrow has no address yet".to_owned()))?;
+    let name = WalletName::of(which.id, held.book.setup().rounds().attempt());
+    let proven = wallet.session(&name).await?.prove_backup(&address).await;
+    wallet.stop().await?;
+    proven?;
+    let document = serde_json::json!({"id": which.id, "restores": true});
+    output::result(context.json, &document, || "the keys alone restore the escrow's wallet".to_owned());
+    Ok(())
+}
+
+pub async fn expert(context: &Context, expert: Expert) -> Result<(), EngineError> {
+    let Expert::Export { which, wallet: args } = expert;
+    let (desk, wallet) = open_wallet(context, &args).await?;
+    let held = desk.hold(which.id).await?;
+    let name = WalletName::of(which.id, held.book.setup().rounds().attempt());
+    let exported = async {
+        let mut session = wallet.session(&name).await?;
+        session.refresh().await?;
+        session.export().await
+    }
+    .await;
+    wallet.stop().await?;
+    exported?;
+    output::result(context.json, &serde_json::json!({"id": which.id}), || "exported".to_owned());
+    Ok(())
+}

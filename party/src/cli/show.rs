@@ -1,0 +1,105 @@
+//! Looking.
+
+use std::time::Duration;
+
+use aegis_common::escrow::statement::verify_transcript;
+use aegis_common::wire::escrow::EscrowView;
+
+use super::{Context, Which, output};
+use crate::book::Fault;
+use crate::engine::EngineError;
+use crate::engine::run::progress;
+
+pub async fn list(context: &Context) -> Result<(), EngineError> {
+    let escrows = context.desk()?.client.escrows().await?;
+    output::result(context.json, &escrows, || {
+        let line = |view: &EscrowView| {
+            format!(
+                "{}  {:<27}  {} XMR  {}",
+                view.id,
+                view.status.wire(),
+                view.amount.xmr,
+                view.contract.title
+            )
+        };
+        escrows.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+pub async fn show(context: &Context, which: Which) -> Result<(), EngineError> {
+    let view = context.desk()?.client.escrow(which.id).await?;
+    output::result(context.json, &view, || {
+        serde_json::to_string_pretty(&view).unwrap_or_else(|error| error.to_string())
+    });
+    Ok(())
+}
+
+pub async fn status(context: &Context, which: Which, watch: bool) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let mut last = String::new();
+    loop {
+        let view = desk.client.escrow(which.id).await?;
+        let waiting: Vec<_> = view.setup.waiting_for.iter().map(ToString::to_string).collect();
+        let waiting = (!waiting.is_empty()).then(|| format!("waiting for {}", waiting.join(", ")));
+        let lines = [Some(view.status.to_string()), waiting, progress(&view)];
+        let text = lines.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        if text != last {
+            let document = serde_json::json!({"id": view.id, "status": view.status, "text": text});
+            output::result(context.json, &document, || text.clone());
+            last = text;
+        }
+        if !watch || view.status.is_over() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+}
+
+pub async fn events(context: &Context, after: i64) -> Result<(), EngineError> {
+    let page = context.desk()?.client.events(after).await?;
+    output::result(context.json, &page, || {
+        let line = |event: &aegis_common::wire::event::EventFrame| {
+            let escrow = event.escrow_id.map(|id| id.to_string()).unwrap_or_default();
+            format!("{}  {}  {escrow}  {}  {}", event.seq, event.at, event.kind, event.payload)
+        };
+        page.events.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+pub async fn transcript(context: &Context, which: Which) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let held = desk.hold(which.id).await?;
+    output::result(context.json, &held.book.transcript, || {
+        let line = |signed: &aegis_common::escrow::statement::SignedStatement| {
+            let said = &signed.statement;
+            format!("{:<8} {:>3}  {}", said.role.to_string(), said.seq, said.act.kind())
+        };
+        held.book.transcript.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+/// Verifies everything from the first statement on, as if nothing were known.
+pub async fn verify(context: &Context, which: Which) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let held = desk.hold(which.id).await?;
+    let book = &held.book;
+    verify_transcript(&book.contract, book.contract_hash, &book.transcript).map_err(Fault::from)?;
+    let address = book.addresses().map(|[primary, ..]| primary);
+    let document = serde_json::json!({
+        "statements": book.transcript.len(),
+        "contractHash": book.contract_hash,
+        "address": address,
+    });
+    output::result(context.json, &document, || {
+        let address = address.map_or_else(|| "not ready".to_owned(), |address| address.to_string());
+        format!(
+            "{} statements verify; contract {}; address {address}",
+            book.transcript.len(),
+            book.contract_hash
+        )
+    });
+    Ok(())
+}

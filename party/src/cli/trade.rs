@@ -1,0 +1,223 @@
+//! What a person decides.
+
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::DefaultOutcome;
+use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::statement::Act;
+use aegis_common::ids::EscrowId;
+use aegis_common::time::{SignedDuration, Timestamp};
+use aegis_common::wire::escrow::CreateEscrowRequest;
+use clap::{Args, ValueEnum};
+
+use super::{Context, Trader, Which, output};
+use crate::engine::{EngineError, setup};
+
+#[derive(Args)]
+pub struct Create {
+    /// Your part.
+    #[arg(long = "as", value_enum)]
+    part: Trader,
+    /// The other trader's username.
+    #[arg(long)]
+    with: String,
+    /// An arbiter you both know; otherwise the server assigns one.
+    #[arg(long)]
+    arbiter: Option<String>,
+    /// What is traded.
+    #[arg(long)]
+    title: String,
+    /// In detail.
+    #[arg(long, default_value = "")]
+    description: String,
+    /// The price in XMR.
+    #[arg(long, value_parser = parse_xmr)]
+    amount: Piconero,
+    /// The buyer's security deposit in XMR.
+    #[arg(long, value_parser = parse_xmr, default_value = "0")]
+    buyer_deposit: Piconero,
+    /// The seller's security deposit in XMR.
+    #[arg(long, value_parser = parse_xmr, default_value = "0")]
+    seller_deposit: Piconero,
+    /// What happens at expiry.
+    #[arg(long, value_enum)]
+    default: AtExpiry,
+    /// When it expires: `90s`, `30m`, `12h`, `3d` from now, or a time such as 2030-01-31T12:00:00Z.
+    #[arg(long)]
+    expires: String,
+    /// Confirmations for finality.
+    #[arg(long)]
+    finality: Option<u32>,
+    /// Seconds until a silent signer is replaced.
+    #[arg(long)]
+    cosign_seconds: Option<u32>,
+}
+
+/// The default outcome, by its name.
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "lowercase")]
+enum AtExpiry {
+    /// The seller is paid.
+    Release,
+    /// The buyer is paid back.
+    Refund,
+}
+
+/// Parts of the amount.
+#[derive(Args)]
+pub struct Split {
+    /// The buyer's part in XMR.
+    #[arg(long, value_parser = parse_xmr, requires = "seller")]
+    buyer: Option<Piconero>,
+    /// The seller's part in XMR.
+    #[arg(long, value_parser = parse_xmr, requires = "buyer")]
+    seller: Option<Piconero>,
+}
+
+#[derive(Args)]
+pub struct Rule {
+    #[command(flatten)]
+    which: Which,
+    /// The seller gets it all.
+    #[arg(long, conflicts_with_all = ["refund", "buyer"])]
+    release: bool,
+    /// The buyer gets it all back.
+    #[arg(long, conflicts_with = "buyer")]
+    refund: bool,
+    #[command(flatten)]
+    split: Split,
+    /// Your reasons.
+    #[arg(long)]
+    reason: String,
+}
+
+fn parse_xmr(text: &str) -> Result<Piconero, String> {
+    Piconero::from_xmr(text).map_err(|error| error.to_string())
+}
+
+fn parse_expiry(text: &str, now: Timestamp) -> Result<Timestamp, EngineError> {
+    let bad = || EngineError::Person("--expires takes 90s, 30m, 12h, 3d or a time in RFC 3339".to_owned());
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let unit = text.chars().last().ok_or_else(bad)?;
+    let number: i64 = text.strip_suffix(unit).and_then(|digits| digits.parse().ok()).ok_or_else(bad)?;
+    let seconds = match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    };
+    let seconds = seconds.and_then(|unit: i64| unit.checked_mul(number)).ok_or_else(bad)?;
+    now.checked_add(SignedDuration::from_secs(seconds)).map_err(|_| bad())
+}
+
+fn split_outcome(split: Split) -> Result<Outcome, EngineError> {
+    match (split.buyer, split.seller) {
+        (Some(buyer), Some(seller)) => Ok(Outcome::Split { buyer, seller }),
+        _ => Err(EngineError::Person("name both parts: --buyer XMR --seller XMR".to_owned())),
+    }
+}
+
+pub async fn create(context: &Context, create: Create) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let body = CreateEscrowRequest {
+        title: create.title,
+        description: create.description,
+        role: create.part.into(),
+        counterparty: create.with,
+        arbiter: create.arbiter,
+        amount: create.amount,
+        buyer_deposit: create.buyer_deposit,
+        seller_deposit: create.seller_deposit,
+        default_outcome: match create.default {
+            AtExpiry::Release => DefaultOutcome::Release,
+            AtExpiry::Refund => DefaultOutcome::Refund,
+        },
+        expires_at: aegis_common::time::to_millis(parse_expiry(&create.expires, Timestamp::now())?),
+        finality_depth: create.finality,
+        cosign_seconds: create.cosign_seconds,
+    };
+    let key = uuid::Uuid::now_v7().to_string();
+    let view = desk.client.create(&body, &key).await?;
+    let document = serde_json::json!({"id": view.id, "arbiter": view.contract.arbiter.username});
+    output::result(context.json, &document, || {
+        format!(
+            "created {}\narbiter {}\nnext: aegis accept {}",
+            view.id, view.contract.arbiter.username, view.id
+        )
+    });
+    Ok(())
+}
+
+pub async fn accept(context: &Context, which: Which, trust_first_use: bool) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let mut held = desk.hold(which.id).await?;
+    setup::accept(&desk, &mut held, trust_first_use).await?;
+    let contract = &held.book.contract;
+    let document = serde_json::json!({"id": which.id, "contractHash": held.book.contract_hash});
+    output::result(context.json, &document, || {
+        format!("accepted as {}: {}, {} XMR", held.book.role, contract.title, contract.amount.xmr())
+    });
+    Ok(())
+}
+
+pub fn confirm() -> Result<Act, EngineError> {
+    Ok(Act::Confirm {})
+}
+
+pub fn refund() -> Result<Act, EngineError> {
+    Ok(Act::Refund {})
+}
+
+pub fn dispute(reason: String) -> Result<Act, EngineError> {
+    Ok(Act::Dispute { reason })
+}
+
+pub fn cancel() -> Result<Act, EngineError> {
+    Ok(Act::Cancel {})
+}
+
+pub fn settle(split: Split) -> Result<Act, EngineError> {
+    split_outcome(split).map(|outcome| Act::Settle { outcome })
+}
+
+pub async fn rule(context: &Context, rule: Rule) -> Result<(), EngineError> {
+    let outcome = match (rule.release, rule.refund) {
+        (true, _) => Outcome::Release,
+        (_, true) => Outcome::Refund,
+        _ => split_outcome(rule.split)?,
+    };
+    say(context, rule.which, Ok(Act::Ruling { outcome, reason: rule.reason })).await
+}
+
+/// Says one thing in an escrow.
+pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>) -> Result<(), EngineError> {
+    let act = act?;
+    let kind = act.kind();
+    let desk = context.desk()?;
+    let mut held = desk.hold(which.id).await?;
+    let receipt = held.say(act, None).await?;
+    output::result(context.json, &receipt, || format!("{kind}: the escrow is {}", receipt.status));
+    Ok(())
+}
+
+pub async fn delete(context: &Context, which: Which) -> Result<(), EngineError> {
+    context.desk()?.client.delete(which.id).await?;
+    output::result(context.json, &serde_json::json!({"id": which.id}), || format!("deleted {}", which.id));
+    Ok(())
+}
+
+/// Agrees to sign the outcome that stands. What is signed is still checked against the signed statements.
+pub async fn consent(context: &Context, which: Which) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let mut held = desk.hold(which.id).await?;
+    let id: EscrowId = which.id;
+    let outcome = held.view.payout.as_ref().map(|payout| payout.outcome);
+    let outcome = outcome.ok_or_else(|| EngineError::Person("no outcome stands yet".to_owned()))?;
+    held.book.consent = Some(outcome);
+    held.save()?;
+    let document = serde_json::json!({"id": id, "outcome": outcome});
+    output::result(context.json, &document, || format!("consented: {document}"));
+    Ok(())
+}

@@ -1,0 +1,262 @@
+//! Reading and speaking without a wallet: what the commands of a person and the running program share.
+//!
+//! One escrow's book is held by one process at a time, by a lock on a file beside it; so `aegis accept` and a running
+//! `aegis run` take turns and an author's chain never forks.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+
+use aegis_common::escrow::contract::Contract;
+use aegis_common::escrow::statement::Act;
+use aegis_common::hash::{Hash32, Key32};
+use aegis_common::ids::EscrowId;
+use aegis_common::role::Role;
+use aegis_common::wire::escrow::{EscrowView, StatementReceipt, StatementRequest};
+
+use super::EngineError;
+use crate::book::{Book, Fault, Pending};
+use crate::client::{Client, ClientError};
+use crate::files;
+use crate::keys::{KeyStore, PinCheck, PinSource, PublicKeys, Secret, Vault};
+
+/// A participant's desk: keys, books and the line to the server.
+pub struct Desk {
+    /// The server.
+    pub client: Client,
+    keys: RwLock<KeyStore>,
+    passphrase: Secret,
+    home: PathBuf,
+    books: Vault,
+}
+
+fn keys_path(home: &Path) -> PathBuf {
+    home.join("keys")
+}
+
+impl Desk {
+    /// Opens the desk in a home folder.
+    pub fn open(home: &Path, passphrase: &str) -> Result<Self, EngineError> {
+        let keys = KeyStore::open(&keys_path(home), passphrase)?;
+        Self::with(home, passphrase, keys)
+    }
+
+    /// A desk for keys that were just made or opened.
+    pub fn with(home: &Path, passphrase: &str, keys: KeyStore) -> Result<Self, EngineError> {
+        let profile = keys.profile();
+        let client = Client::new(&profile.server_url, &profile.username, profile.account_password.clone())?;
+        let books = keys.vault(&home.join("escrows"))?;
+        let passphrase = Secret::new(passphrase);
+        Ok(Self { client, keys: RwLock::new(keys), passphrase, home: home.to_owned(), books })
+    }
+
+    /// The home folder.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Reads from the key store.
+    pub fn keys<T>(&self, read: impl FnOnce(&KeyStore) -> T) -> T {
+        // A poisoned lock only says that another reader panicked; the store behind it is whole.
+        read(&self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn lock(&self, name: &str) -> Result<File, EngineError> {
+        let path = self.home.join("escrows").join(format!("{name}.lock"));
+        let wrap = |source| files::FileError::Io { path: path.clone(), source };
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrap)?;
+        file.lock().map_err(wrap)?;
+        Ok(file)
+    }
+
+    /// Changes the pins: other processes may have done so since, so the store is read again first.
+    pub fn pin(&self, username: &str, keys: PublicKeys, how: PinSource) -> Result<(), EngineError> {
+        let _lock = self.lock("pins")?;
+        let mut store = KeyStore::open(&keys_path(&self.home), self.passphrase.expose())?;
+        store.set_pin(username, keys, how)?;
+        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+        Ok(())
+    }
+
+    fn record(id: EscrowId) -> String {
+        format!("book-{id}")
+    }
+
+    /// The book as stored, without asking the server; for reading only.
+    pub fn stored(&self, id: EscrowId) -> Result<Option<Book>, EngineError> {
+        let bytes = self.books.open(&Self::record(id))?;
+        let parse = |bytes: zeroize::Zeroizing<Vec<u8>>| {
+            serde_json::from_slice(&bytes).map_err(|error| EngineError::Book(error.to_string()))
+        };
+        bytes.map(parse).transpose()
+    }
+
+    /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what was
+    /// not acknowledged.
+    pub async fn hold(&self, id: EscrowId) -> Result<Held<'_>, EngineError> {
+        // Another process may hold the lock through a slow wallet call; waiting must not block this thread's tasks.
+        let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
+        let view = self.client.escrow(id).await?;
+        let book = match self.stored(id)? {
+            Some(book) => book,
+            None => self.new_book(id, &view)?,
+        };
+        let mut held = Held { desk: self, book, view, _lock: lock };
+        held.sync().await?;
+        Ok(held)
+    }
+
+    fn new_book(&self, id: EscrowId, view: &EscrowView) -> Result<Book, EngineError> {
+        let contract = &view.contract;
+        let wrong = |why: String| EngineError::Fault(Fault::Contract(why));
+        contract.check().map_err(|error| wrong(format!("is not sound: {error}")))?;
+        let hash = contract.hash().map_err(|error| wrong(error.to_string()))?;
+        if contract.escrow_id != id {
+            return Err(wrong("belongs to another escrow".to_owned()));
+        }
+        let role = self.own_role(contract)?;
+        Ok(Book::new(contract.clone(), hash, role))
+    }
+
+    /// The role whose keys, name, network and payout address are this participant's own.
+    fn own_role(&self, contract: &Contract) -> Result<Role, EngineError> {
+        self.keys(|keys| {
+            let (public, profile) = (keys.identity().public(), keys.profile());
+            let is_me = |role: &Role| {
+                let party = contract.party(*role);
+                party.identity_key == public.identity_key && party.signing_key == public.signing_key
+            };
+            let wrong = |why: &str| EngineError::Fault(Fault::Contract(why.to_owned()));
+            let role = Role::ALL.into_iter().find(is_me).ok_or_else(|| wrong("does not name your keys"))?;
+            if contract.network != profile.network {
+                return Err(wrong("is for another network than yours"));
+            }
+            if Some(contract.party(role).payout_address) != profile.payout_address {
+                return Err(wrong("does not pay your payout address"));
+            }
+            Ok(role)
+        })
+    }
+
+    /// How the keys the contract gives for the other two compare with what is known of them.
+    pub fn peers(&self, book: &Book) -> Vec<(String, PublicKeys, PinCheck)> {
+        let party = |role: Role| {
+            let party = book.contract.party(role);
+            let keys = PublicKeys { identity_key: party.identity_key, signing_key: party.signing_key };
+            (party.username.clone(), keys, self.keys(|store| store.check_pin(&party.username, &keys)))
+        };
+        book.role.others().map(party).to_vec()
+    }
+}
+
+/// One escrow in hand.
+pub struct Held<'a> {
+    desk: &'a Desk,
+    /// Its book.
+    pub book: Book,
+    /// What the server says of it: believed for progress, never for money.
+    pub view: EscrowView,
+    _lock: File,
+}
+
+impl Held<'_> {
+    /// Seals the book.
+    pub fn save(&self) -> Result<(), EngineError> {
+        let bytes = serde_json::to_vec(&self.book).map_err(|error| EngineError::Book(error.to_string()))?;
+        Ok(self.desk.books.seal(&Desk::record(self.book.contract.escrow_id), &bytes)?)
+    }
+
+    /// Fetches and verifies what is new; sends again what was not acknowledged.
+    pub async fn sync(&mut self) -> Result<(), EngineError> {
+        let id = self.book.contract.escrow_id;
+        if self.view.contract != self.book.contract || self.view.contract_hash != self.book.contract_hash {
+            return Err(Fault::Contract("is not the one this program knows".to_owned()).into());
+        }
+        self.check_pins()?;
+        let before = self.book.cursor;
+        loop {
+            let page = self.desk.client.transcript(id, self.book.cursor).await?;
+            let entries: Vec<_> =
+                page.entries.into_iter().map(|entry| (entry.version, entry.signed)).collect();
+            let got = entries.len();
+            self.book.absorb(&entries)?;
+            if page.next.is_none() || got == 0 {
+                break;
+            }
+        }
+        if let Some(hash) = self.book.acknowledged {
+            return Err(Fault::Withheld(hash).into());
+        }
+        if self.book.cursor != before {
+            self.save()?;
+        }
+        if self.book.pending.is_some() {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    fn check_pins(&self) -> Result<(), EngineError> {
+        for (name, _, check) in self.desk.peers(&self.book) {
+            if let PinCheck::Changed(_) = check {
+                let why = format!("gives other keys for {name} than those you pinned");
+                return Err(Fault::Contract(why).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says something: signed, sealed in the book, then sent until the server acknowledges or refuses it.
+    pub async fn say(&mut self, act: Act, view_key: Option<Key32>) -> Result<StatementReceipt, EngineError> {
+        if self.book.pending.is_some() {
+            self.send().await?;
+        }
+        let book = &self.book;
+        let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
+        let signed = self
+            .desk
+            .keys(|keys| statement.sign(keys.identity().signing_key()))
+            .map_err(|error| EngineError::Book(error.to_string()))?;
+        self.book.pending = Some(Pending { signed, view_key });
+        self.save()?;
+        let receipt = self.send().await?;
+        // What is acknowledged must appear in the transcript.
+        self.view = self.desk.client.escrow(book_id(&self.book)).await?;
+        Box::pin(self.sync()).await?;
+        Ok(receipt)
+    }
+
+    async fn send(&mut self) -> Result<StatementReceipt, EngineError> {
+        let Some(Pending { signed, view_key }) = self.book.pending.clone() else {
+            return Err(EngineError::Book("nothing to send".to_owned()));
+        };
+        let own = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
+        let body = StatementRequest { signed, view_key };
+        match self.desk.client.post(book_id(&self.book), &body).await {
+            Ok(receipt) if receipt.hash == own => {
+                self.acknowledge(own)?;
+                Ok(receipt)
+            }
+            Ok(_) => Err(ClientError::BadAnswer("a receipt for another statement".to_owned()).into()),
+            Err(error) if error.is_transient() => Err(error.into()),
+            Err(error) => {
+                // Refused for good: nobody else has it, and its place in the chain is free again.
+                self.book.pending = None;
+                self.save()?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, hash: Hash32) -> Result<(), EngineError> {
+        self.book.pending = None;
+        if !self.book.chains().of(self.book.role).hashes.contains(&hash) {
+            self.book.acknowledged = Some(hash);
+        }
+        self.save()
+    }
+}
+
+fn book_id(book: &Book) -> EscrowId {
+    book.contract.escrow_id
+}

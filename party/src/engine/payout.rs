@@ -1,0 +1,359 @@
+//! The payout: exported signing data, a proposal, a check, a signature, a submission.
+//!
+//! The outcome comes from the signed statements and this participant's own clock, the amounts from its own wallet,
+//! the shares from the contract. The server only says whose turn it is.
+
+use aegis_common::address::{Address, AddressKind};
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::deposits::{Received, final_at};
+use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
+use aegis_common::escrow::statement::Act;
+use aegis_common::hash::Hash32;
+use aegis_common::time::Timestamp;
+use aegis_common::wire::escrow::PayoutView;
+
+use super::EngineError;
+use super::desk::Held;
+use super::run::Engine;
+use super::setup::Progress;
+use crate::authority::{Authorised, authorised, needs_consent};
+use crate::book::{Fault, SignedPayout};
+use crate::policy::Sign;
+use crate::wallet::{
+    Described, Destination, IncomingTransfer, Priority, Session, TxShape, WalletError, WalletName,
+    estimate_fee,
+};
+
+/// Ring size since the hard fork of August 2022; a smaller ring would mark the payout.
+const RING_SIZE: u64 = 16;
+/// The lowest level: blocks have room, and a payout that waits an hour is no loss. It keeps the fee inside the band.
+const PRIORITY: Priority = Priority::Low;
+
+/// What this participant's own wallet holds for an escrow.
+struct Holdings {
+    received: Received,
+    inputs: u64,
+}
+
+impl Engine {
+    /// Does what this participant owes the payout.
+    pub async fn step_payout(&self, held: &mut Held<'_>) -> Result<Progress, EngineError> {
+        let Some(view) = held.view.payout.clone().filter(|view| view.payable) else {
+            return Ok(Progress::Nothing);
+        };
+        let role = held.book.role;
+        if view.seen.is_some() || (role != view.proposer && role != view.cosigner) {
+            return Ok(Progress::Nothing);
+        }
+        if let Some(approval) = &view.approval {
+            return self.submit(held, view.attempt, approval.txid).await;
+        }
+        let attempt = held.book.setup().rounds().attempt();
+        let name = WalletName::of(held.book.contract.escrow_id, attempt);
+        let mut session = self.wallet.session(&name).await?;
+        let holdings = self.holdings(held, &mut session).await?;
+        let shares = match self.agree(held, &view, &holdings)? {
+            Ok(shares) => shares,
+            Err(asks) => return Ok(asks),
+        };
+        let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
+        let synced = held.book.find(role, synced).is_some();
+        if view.shares != shares {
+            // Money came between the first export of this attempt and now, or one side's node is behind. An attempt
+            // divides what was final when it began; the next one divides what is final now.
+            return match synced && view.syncs.len() == 2 {
+                true => self.sync(held, session, view.attempt + 1).await,
+                false => Ok(Progress::Nothing),
+            };
+        }
+        if !synced {
+            return self.sync(held, session, view.attempt).await;
+        }
+        let result = if role == view.proposer {
+            self.propose(held, &mut session, &view, &shares, &holdings).await
+        } else {
+            self.approve(held, &mut session, &view, &shares, &holdings).await
+        };
+        match result {
+            Err(EngineError::Wallet(error)) if is_stale(&error) => {
+                let next = view.attempt + 1;
+                self.sync(held, session, next).await?;
+                Ok(Progress::Did(format!("signing data was stale ({error}); began signing attempt {next}")))
+            }
+            other => other,
+        }
+    }
+
+    /// What the own wallet has received and may spend, counted as the contract counts.
+    async fn holdings(&self, held: &Held<'_>, session: &mut Session<'_>) -> Result<Holdings, EngineError> {
+        session.refresh().await?;
+        // The wallet's height is one above the newest block's.
+        let tip = session.height().await?.saturating_sub(1);
+        let contract = &held.book.contract;
+        let counts = |output: &IncomingTransfer| {
+            output.unlocked
+                && output.amount >= contract.dust_limit
+                && tip >= final_at(output.block_height, contract.finality_depth)
+        };
+        let incoming = session.incoming().await?;
+        let mut received = Received::default();
+        let mut inputs = 0;
+        for output in incoming.iter().filter(|output| counts(output)) {
+            let slot = match output.subaddr_index.minor {
+                0 => &mut received.payment,
+                1 => &mut received.seller_deposit,
+                2 => &mut received.buyer_deposit,
+                _ => continue,
+            };
+            *slot = slot.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
+            inputs += 1;
+        }
+        Ok(Holdings { received, inputs })
+    }
+
+    /// Whether this participant may sign what the server says stands: authorised by the statements, the one outcome it
+    /// ever signs, and consented to. Gives the shares.
+    fn agree(
+        &self,
+        held: &mut Held<'_>,
+        view: &PayoutView,
+        holdings: &Holdings,
+    ) -> Result<Result<Vec<Share>, Progress>, EngineError> {
+        let book = &held.book;
+        let funded = holdings.received.payment >= book.contract.amount
+            && holdings.received.buyer_deposit >= book.contract.buyer_deposit;
+        let Authorised { outcome, authority } =
+            authorised(&book.contract, &book.transcript, funded, self.clock.now())
+                .ok_or_else(|| Fault::Payout("nobody has authorised a payout".to_owned()))?;
+        if (outcome, authority) != (view.outcome, view.authority) {
+            let why = "the server names an outcome that the signed statements do not authorise";
+            return Err(Fault::Payout(why.to_owned()).into());
+        }
+        if book.outcome.is_some_and(|signed| signed != outcome) {
+            return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
+        }
+        let shares = payout::shares(&book.contract, &holdings.received, outcome, authority)?;
+        let by_policy = self.policy.sign == Sign::Authorised && self.policy.covers(&book.contract);
+        if needs_consent(book.role, authority) && !by_policy && book.consent != Some(outcome) {
+            let asks = "a payout waits for your consent: aegis consent".to_owned();
+            return Ok(Err(Progress::Asks(asks)));
+        }
+        if held.book.outcome.is_none() {
+            held.book.outcome = Some(outcome);
+            held.save()?;
+        }
+        Ok(Ok(shares))
+    }
+
+    /// Exports fresh signing data for an attempt, or sends what was exported for it.
+    async fn sync(
+        &self,
+        held: &mut Held<'_>,
+        mut session: Session<'_>,
+        attempt: u32,
+    ) -> Result<Progress, EngineError> {
+        let info = match &held.book.sync {
+            Some((known, info)) if *known == attempt && !session.nonces_used() => info.clone(),
+            _ => {
+                let info = session.export().await?;
+                held.book.sync = Some((attempt, info.clone()));
+                held.save()?;
+                info
+            }
+        };
+        drop(session);
+        held.say(Act::Sync { attempt, info }, None).await?;
+        Ok(Progress::Did(format!("sent signing data of attempt {attempt}")))
+    }
+
+    /// The other signer's data of the present attempt: the statement's hash and the data.
+    fn sync_of_other(held: &Held<'_>, view: &PayoutView) -> Result<Option<(Hash32, String)>, EngineError> {
+        let other = if held.book.role == view.proposer { view.cosigner } else { view.proposer };
+        let wanted = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
+        let Some(signed) = held.book.find(other, wanted) else { return Ok(None) };
+        let hash = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
+        Ok(match &signed.statement.act {
+            Act::Sync { info, .. } => Some((hash, info.clone())),
+            _ => None,
+        })
+    }
+
+    async fn propose(
+        &self,
+        held: &mut Held<'_>,
+        session: &mut Session<'_>,
+        view: &PayoutView,
+        shares: &[Share],
+        holdings: &Holdings,
+    ) -> Result<Progress, EngineError> {
+        if view.proposal.is_some() {
+            return Ok(Progress::Nothing);
+        }
+        let Some((others, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
+        let role = held.book.role;
+        let own =
+            held.book.find(role, |act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt));
+        let own = own.and_then(|signed| signed.statement.hash().ok());
+        let own = own.ok_or_else(|| EngineError::Book("the own signing data is missing".to_owned()))?;
+        session.import(&[&info]).await?;
+        let made = self.build(session, shares, holdings).await?;
+        let described = one(session.describe(&made.txset).await?)?;
+        let payments = self.check(held, session, &described, shares, holdings).await?;
+        let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
+        let act = Act::Propose {
+            attempt: view.attempt,
+            built_on: [own, others],
+            txset: made.txset,
+            tx_keys,
+            fee: payments.fee,
+            residue: payments.residue,
+        };
+        held.say(act, None).await?;
+        Ok(Progress::Did(format!("proposed the payout, fee {} XMR", payments.fee.xmr())))
+    }
+
+    /// One recipient is paid by a sweep, which leaves nothing behind; several by a transfer whose amounts are net of
+    /// an upper bound of the fee, so that a small residue returns to the escrow.
+    async fn build(
+        &self,
+        session: &mut Session<'_>,
+        shares: &[Share],
+        holdings: &Holdings,
+    ) -> Result<crate::wallet::MadeTxset, EngineError> {
+        if let [share] = shares {
+            return Ok(session.build_sweep(&share.address, PRIORITY).await?);
+        }
+        let shape = TxShape {
+            inputs: holdings.inputs,
+            recipients: shares.len() as u64,
+            subaddresses: shares.iter().any(|share| share.address.kind == AddressKind::Subaddress),
+        };
+        let rate = self.daemon.fee_rate(PRIORITY).await?;
+        let cost = estimate_fee(shape, rate).ok_or(PayoutError::NotPayable)?;
+        let lines = payout::net(shares, cost)?;
+        let to: Vec<_> =
+            lines.iter().map(|share| Destination { address: share.address, amount: share.amount }).collect();
+        Ok(session.build_transfer(&to, PRIORITY).await?)
+    }
+
+    /// Checks a transaction against the contract: all inputs, exact recipients and amounts, fee and residue in
+    /// band, change only to the escrow itself, nothing locked.
+    async fn check(
+        &self,
+        held: &Held<'_>,
+        session: &mut Session<'_>,
+        described: &Described,
+        shares: &[Share],
+        holdings: &Holdings,
+    ) -> Result<Payments, EngineError> {
+        let wrong = |why: &str| EngineError::Fault(Fault::Payout(format!("the proposed payout {why}")));
+        let [primary, ..] = session.addresses().await?;
+        if described.unlock_time != 0 {
+            return Err(wrong("locks the recipients' money"));
+        }
+        if described.ring_size < RING_SIZE || !described.payment_id.trim_matches('0').is_empty() {
+            return Err(wrong("has an unusual ring size or a payment id"));
+        }
+        if described.change_amount > Piconero::ZERO && described.change_address != Some(primary) {
+            return Err(wrong("sends change to a foreign address"));
+        }
+        if Some(described.amount_in) != holdings.received.total() {
+            return Err(wrong("does not spend exactly the escrow's final deposits"));
+        }
+        let to: Vec<(Address, Piconero)> =
+            described.recipients.iter().map(|recipient| (recipient.address, recipient.amount)).collect();
+        let payments = Payments { to, fee: described.fee, residue: described.change_amount };
+        payout::check(&held.book.contract, shares, &payments)?;
+        Ok(payments)
+    }
+
+    async fn approve(
+        &self,
+        held: &mut Held<'_>,
+        session: &mut Session<'_>,
+        view: &PayoutView,
+        shares: &[Share],
+        holdings: &Holdings,
+    ) -> Result<Progress, EngineError> {
+        let Some(proposal) = &view.proposal else { return Ok(Progress::Nothing) };
+        let known = held.book.by_hash(proposal.hash).map(|signed| &signed.statement);
+        let known =
+            known.filter(|statement| statement.role == view.proposer).map(|statement| statement.act.clone());
+        let Some(Act::Propose { attempt, txset, fee, residue, .. }) = known else {
+            return Err(Fault::Payout(
+                "the server names a proposal that is not in the transcript".to_owned(),
+            )
+            .into());
+        };
+        if attempt != view.attempt {
+            return Err(Fault::Payout("the server names a proposal of another attempt".to_owned()).into());
+        }
+        let signed = match held.book.payouts.iter().find(|signed| signed.attempt == attempt) {
+            Some(stored) => stored.clone(),
+            None => {
+                let Some((_, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
+                session.import(&[&info]).await?;
+                let described = one(session.describe(&txset).await?)?;
+                let payments = self.check(held, session, &described, shares, holdings).await?;
+                if (payments.fee, payments.residue) != (fee, residue) {
+                    return Err(Fault::Payout(
+                        "the proposal states another fee than its transaction".to_owned(),
+                    )
+                    .into());
+                }
+                let signed = session.sign(&txset).await?;
+                let [txid] = signed.tx_hashes.as_slice() else {
+                    return Err(Fault::Payout("the proposal holds several transactions".to_owned()).into());
+                };
+                let signed = SignedPayout { attempt, txid: *txid, txset: signed.txset };
+                held.book.payouts.push(signed.clone());
+                held.save()?;
+                signed
+            }
+        };
+        let approve =
+            Act::Approve { attempt, proposal: proposal.hash, txid: signed.txid, txset: signed.txset.clone() };
+        held.say(approve, None).await?;
+        session.submit(&signed.txset).await?;
+        Ok(Progress::Did(format!("signed and submitted the payout {}", signed.txid)))
+    }
+
+    /// Sends an approved transaction again while nobody has seen it: either signer can, and twice is harmless.
+    async fn submit(&self, held: &Held<'_>, attempt: u32, txid: Hash32) -> Result<Progress, EngineError> {
+        let wanted = |act: &Act| matches!(act, Act::Approve { txid: known, .. } if *known == txid);
+        let mut approvals = held.book.transcript.iter().map(|signed| &signed.statement.act);
+        let Some(Act::Approve { txset, .. }) = approvals.find(|act| wanted(act)) else {
+            return Ok(Progress::Nothing);
+        };
+        let setup_attempt = held.book.setup().rounds().attempt();
+        let mut session =
+            self.wallet.session(&WalletName::of(held.book.contract.escrow_id, setup_attempt)).await?;
+        match session.submit(txset).await {
+            Ok(_) => Ok(Progress::Did(format!("submitted the payout of attempt {attempt}"))),
+            // Already in pool or chain: what was wanted.
+            Err(error) if error.is_refusal() => Ok(Progress::Nothing),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Errors that fresh signing data mends.
+fn is_stale(error: &WalletError) -> bool {
+    error.needs_fresh_export() || matches!(error, WalletError::ImportNeeded)
+}
+
+fn one(mut described: Vec<Described>) -> Result<Described, EngineError> {
+    let first = described.pop();
+    first
+        .filter(|_| described.is_empty())
+        .ok_or_else(|| Fault::Payout("the proposal is not one transaction".to_owned()).into())
+}
+
+/// Where the time comes from in the running program.
+pub struct SystemClock;
+
+impl aegis_common::time::Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        aegis_common::time::to_millis(Timestamp::now())
+    }
+}

@@ -1,0 +1,187 @@
+//! The running participant: wakes on events, on a timer and on start, and does what is owed in each escrow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aegis_common::ids::EscrowId;
+use aegis_common::time::Clock;
+use aegis_common::wire::escrow::EscrowView;
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::EngineError;
+use super::desk::Desk;
+use super::setup::Progress;
+use crate::client::ClientError;
+use crate::daemon::Daemon;
+use crate::policy::Policy;
+use crate::wallet::MultisigWallet;
+
+/// Steps taken in one escrow before the others get their turn.
+const STEPS_IN_A_ROW: usize = 4;
+
+/// Something worth telling the person.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// The escrow.
+    pub escrow: EscrowId,
+    /// `did`, `asks`, `status`, `progress` or `error`.
+    pub event: &'static str,
+    /// In words.
+    pub text: String,
+    /// A code, with an error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+}
+
+/// A participant with a wallet.
+pub struct Engine {
+    /// Keys, books and the server.
+    pub desk: Desk,
+    /// The escrows' wallets.
+    pub wallet: MultisigWallet,
+    /// The participant's node.
+    pub daemon: Daemon,
+    /// Standing instructions.
+    pub policy: Policy,
+    /// The time.
+    pub clock: Box<dyn Clock>,
+    /// How often everything is looked at without being woken.
+    pub poll: Duration,
+}
+
+/// What was last told of an escrow, so that nothing is told twice.
+#[derive(Default)]
+struct Told(BTreeMap<(EscrowId, &'static str), String>);
+
+impl Told {
+    fn is_news(&mut self, report: &Report) -> bool {
+        let last = self.0.insert((report.escrow, report.event), report.text.clone());
+        report.event == "did" || last.as_ref() != Some(&report.text)
+    }
+}
+
+impl Engine {
+    /// Takes part until stopped; with `once`, until nothing more can be done now.
+    pub async fn run(&self, once: bool, tell: &(dyn Fn(&Report) + Sync)) -> Result<(), EngineError> {
+        let (wake, mut woken) = mpsc::channel::<()>(1);
+        let mut told = Told::default();
+        let listening = self.listen(wake);
+        tokio::pin!(listening);
+        loop {
+            let mut busy = true;
+            while busy {
+                busy = tokio::select! {
+                    biased;
+                    done = self.round(&mut told, tell) => done?,
+                    () = &mut listening => false,
+                };
+            }
+            if once {
+                return Ok(());
+            }
+            tokio::select! {
+                () = &mut listening => {}
+                _ = woken.recv() => {}
+                () = tokio::time::sleep(self.poll) => {}
+            }
+        }
+    }
+
+    /// Turns live events into wake-ups, reconnecting for ever. Events are only a reason to look: a lost one costs a
+    /// poll interval.
+    async fn listen(&self, wake: mpsc::Sender<()>) {
+        let mut after = self.client_cursor().await;
+        loop {
+            if let Ok(mut events) = self.desk.client.live(after).await {
+                while let Some(event) = events.next().await {
+                    after = event.seq;
+                    // A full channel means that a wake-up is waiting already.
+                    let _ = wake.try_send(());
+                }
+            }
+            tokio::time::sleep(self.poll).await;
+        }
+    }
+
+    /// The feed's end at start: older events are covered by the first round.
+    async fn client_cursor(&self) -> i64 {
+        let mut after = 0;
+        while let Ok(page) = self.desk.client.events(after).await {
+            if page.events.is_empty() {
+                break;
+            }
+            after = page.next;
+        }
+        after
+    }
+
+    /// One look at every escrow; whether anything was done.
+    async fn round(&self, told: &mut Told, tell: &(dyn Fn(&Report) + Sync)) -> Result<bool, EngineError> {
+        let escrows = match self.desk.client.escrows().await {
+            Ok(escrows) => escrows,
+            Err(error) if error.is_transient() => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut busy = false;
+        let mut seen = BTreeSet::new();
+        // Oldest first: who came first is served first.
+        for view in escrows.iter().rev().filter(|view| seen.insert(view.id)) {
+            let mut say = |event: &'static str, text: String, code: Option<String>| {
+                let report = Report { escrow: view.id, event, text, code };
+                if told.is_news(&report) {
+                    tell(&report);
+                }
+            };
+            say("status", view.status.to_string(), None);
+            if let Some(progress) = progress(view) {
+                say("progress", progress, None);
+            }
+            if view.status.is_over() {
+                continue;
+            }
+            for _ in 0..STEPS_IN_A_ROW {
+                match self.step(view.id).await {
+                    Ok(Progress::Did(what)) => {
+                        busy = true;
+                        say("did", what, None);
+                    }
+                    Ok(Progress::Asks(what)) => {
+                        say("asks", what, None);
+                        break;
+                    }
+                    Ok(Progress::Nothing) => break,
+                    Err(EngineError::Client(ClientError::Unreachable(_))) => break,
+                    Err(error) => {
+                        say("error", error.to_string(), Some(error.code()));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(busy)
+    }
+
+    /// One step in one escrow.
+    pub async fn step(&self, id: EscrowId) -> Result<Progress, EngineError> {
+        let mut held = self.desk.hold(id).await?;
+        match self.step_setup(&mut held).await? {
+            Progress::Nothing => self.step_payout(&mut held).await,
+            other => Ok(other),
+        }
+    }
+}
+
+/// How far deposits or the payout are: "payment: 6 of 10 confirmations".
+pub fn progress(view: &EscrowView) -> Option<String> {
+    if let Some(payout) = view.payout.as_ref().filter(|payout| payout.seen.is_some()) {
+        let (have, need) = (payout.confirmations, view.contract.finality_depth);
+        return Some(format!("payout: {} of {need} confirmations", have.min(u64::from(need))));
+    }
+    let waiting = view.deposits.iter().flat_map(|slot| slot.outputs.iter());
+    let open = waiting.filter(|output| output.refused.is_none() && !output.is_final);
+    open.map(|output| (output.confirmations, output.needed))
+        .min()
+        .map(|(have, need)| format!("deposit: {} of {need} confirmations", have.min(u64::from(need))))
+}

@@ -1,0 +1,317 @@
+//! The key store: one file, encrypted with a key that Argon2id makes from the passphrase.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use aegis_common::address::{Address, Network};
+use argon2::{Algorithm, Argon2, Params, Version};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use super::identity::{Identity, PublicKeys};
+use super::pins::{Pin, PinCheck, PinSource};
+use super::sealed;
+use super::vault::{Vault, VaultError};
+use crate::files::{self, FileError};
+
+/// Shortest passphrase, in characters.
+pub const MIN_PASSPHRASE: usize = 8;
+
+const VERSION: u32 = 1;
+const MAX_FILE: u64 = 4 * 1024 * 1024;
+
+/// Why the key store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A store already stands there; it is never overwritten.
+    #[error("{} already exists", .0.display())]
+    Exists(PathBuf),
+    /// Under [`MIN_PASSPHRASE`] characters.
+    #[error("the passphrase needs at least {MIN_PASSPHRASE} characters")]
+    WeakPassphrase,
+    /// Wrong passphrase, or the file was changed: authenticated encryption cannot tell which.
+    #[error("wrong passphrase, or the key store is damaged")]
+    WrongPassphrase,
+    /// Not a key store.
+    #[error("the file is not an Aegis key store: {0}")]
+    Malformed(&'static str),
+    /// Written by a newer program.
+    #[error("the key store has version {0}; this program knows version 1")]
+    UnknownVersion(u32),
+    /// The file could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The system gave no random bytes.
+    #[error("the system gave no random bytes")]
+    NoRandomness,
+}
+
+/// A text that is wiped when dropped and never printed.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps the text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; the caller keeps it out of logs.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// 256 random bits as 64 hex digits.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        Ok(Self(hex::encode(&random_key()?[..])))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Where and as whom the participant acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Profile {
+    /// Account name on the server.
+    pub username: String,
+    /// The server's base URL.
+    pub server_url: String,
+    /// The account's password.
+    pub account_password: Secret,
+    /// The chain the participant uses.
+    pub network: Network,
+    /// Where payouts go; needed before a contract can be accepted.
+    pub payout_address: Option<Address>,
+}
+
+/// The key-derivation parameters; stored so that they can be raised later.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Kdf {
+    memory_kib: u32,
+    iterations: u32,
+    parallelism: u32,
+}
+
+impl Kdf {
+    /// OWASP Password Storage Cheat Sheet, Argon2id: at least 19 MiB, two iterations, one lane. A key store is
+    /// opened once per start, so it can afford 64 MiB and three.
+    const OWASP_FLOOR: Self = Self { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
+    const DEFAULT: Self = Self { memory_kib: 64 * 1024, iterations: 3, parallelism: 1 };
+
+    fn derive(self, passphrase: &str, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        let floor = Self::OWASP_FLOOR;
+        // The ceiling keeps a foreign file from taking all memory or all day.
+        if !(floor.memory_kib..=1024 * 1024).contains(&self.memory_kib)
+            || !(floor.iterations..=64).contains(&self.iterations)
+            || !(floor.parallelism..=16).contains(&self.parallelism)
+        {
+            return Err(KeyError::Malformed("key-derivation parameters out of bounds"));
+        }
+        let bad = |_| KeyError::Malformed("key-derivation parameters");
+        let params =
+            Params::new(self.memory_kib, self.iterations, self.parallelism, Some(32)).map_err(bad)?;
+        let mut key = Zeroizing::new([0; 32]);
+        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        argon.hash_password_into(passphrase.as_bytes(), salt, &mut key[..]).map_err(bad)?;
+        Ok(key)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    version: u32,
+    kdf: Kdf,
+    salt: String,
+    ciphertext: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Content {
+    identity_secret: Secret,
+    signing_secret: Secret,
+    master_key: Secret,
+    wallet_password: Secret,
+    profile: Profile,
+    pins: BTreeMap<String, Pin>,
+}
+
+/// An opened key store. Changes are durable after [`KeyStore::save`].
+pub struct KeyStore {
+    path: PathBuf,
+    kdf: Kdf,
+    salt: [u8; 32],
+    key: Zeroizing<[u8; 32]>,
+    content: Content,
+    identity: Identity,
+}
+
+impl fmt::Debug for KeyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyStore({}, {:?})", self.path.display(), self.identity)
+    }
+}
+
+fn random_key() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut key[..])?;
+    Ok(key)
+}
+
+fn key_of(secret: &Secret) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let mut key = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(secret.expose(), &mut key[..]).map_err(|_| KeyError::Malformed("a key inside"))?;
+    Ok(key)
+}
+
+impl KeyStore {
+    /// Makes new keys and writes the store; refuses to overwrite one. Takes about 0.2 s of one core for Argon2id.
+    pub fn create(path: &Path, passphrase: &str, profile: Profile) -> Result<Self, KeyError> {
+        if path.exists() {
+            return Err(KeyError::Exists(path.to_owned()));
+        }
+        let secret = || Secret::random().map_err(|_| KeyError::NoRandomness);
+        let content = Content {
+            identity_secret: secret()?,
+            signing_secret: secret()?,
+            master_key: secret()?,
+            wallet_password: secret()?,
+            profile,
+            pins: BTreeMap::new(),
+        };
+        let identity = identity_of(&content)?;
+        let (salt, key) = new_key(passphrase)?;
+        let store = Self { path: path.to_owned(), kdf: Kdf::DEFAULT, salt, key, content, identity };
+        store.save()?;
+        Ok(store)
+    }
+
+    /// Opens the store. It must be readable by its owner only.
+    pub fn open(path: &Path, passphrase: &str) -> Result<Self, KeyError> {
+        let bytes = files::read_private(path, MAX_FILE)?;
+        let malformed = |_| KeyError::Malformed("its outer layout");
+        // The version comes first, so that a newer layout gets the right message.
+        #[derive(Deserialize)]
+        struct Head {
+            version: u32,
+        }
+        let head: Head = serde_json::from_slice(&bytes).map_err(malformed)?;
+        if head.version != VERSION {
+            return Err(KeyError::UnknownVersion(head.version));
+        }
+        let file: Sealed = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let mut salt = [0; 32];
+        hex::decode_to_slice(&file.salt, &mut salt).map_err(|_| KeyError::Malformed("its salt"))?;
+        let sealed = hex::decode(&file.ciphertext).map_err(|_| KeyError::Malformed("its ciphertext"))?;
+        let key = file.kdf.derive(passphrase, &salt)?;
+        let plain =
+            sealed::open(&key, &purpose(file.kdf, &salt), &sealed).map_err(|_| KeyError::WrongPassphrase)?;
+        let content: Content =
+            serde_json::from_slice(&plain).map_err(|_| KeyError::Malformed("its content"))?;
+        let identity = identity_of(&content)?;
+        Ok(Self { path: path.to_owned(), kdf: file.kdf, salt, key, content, identity })
+    }
+
+    /// Writes the store with a fresh nonce; durable when this returns.
+    pub fn save(&self) -> Result<(), KeyError> {
+        let plain = serde_json::to_vec(&self.content).map(Zeroizing::new);
+        let plain = plain.map_err(|_| KeyError::Malformed("its content"))?;
+        let sealed = sealed::seal(&self.key, &purpose(self.kdf, &self.salt), &plain);
+        let file = Sealed {
+            version: VERSION,
+            kdf: self.kdf,
+            salt: hex::encode(self.salt),
+            ciphertext: hex::encode(sealed.map_err(|_| KeyError::NoRandomness)?),
+        };
+        let bytes = serde_json::to_vec_pretty(&file).map_err(|_| KeyError::Malformed("its outer layout"))?;
+        Ok(files::write_atomic(&self.path, &bytes)?)
+    }
+
+    /// Encrypts the store with another passphrase and saves it. The keys inside stay.
+    pub fn change_passphrase(&mut self, passphrase: &str) -> Result<(), KeyError> {
+        (self.salt, self.key) = new_key(passphrase)?;
+        self.kdf = Kdf::DEFAULT;
+        self.save()
+    }
+
+    /// The participant's key pairs.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where and as whom the participant acts.
+    pub fn profile(&self) -> &Profile {
+        &self.content.profile
+    }
+
+    /// The same, to change; then [`KeyStore::save`].
+    pub fn profile_mut(&mut self) -> &mut Profile {
+        &mut self.content.profile
+    }
+
+    /// The password of all wallet files.
+    pub fn wallet_password(&self) -> &Secret {
+        &self.content.wallet_password
+    }
+
+    /// The sealed records in a folder of the caller's choice.
+    pub fn vault(&self, folder: &Path) -> Result<Vault, VaultError> {
+        let key: [u8; 32] = Sha256::new()
+            .chain_update(b"aegis vault v1")
+            .chain_update(self.content.master_key.expose())
+            .finalize()
+            .into();
+        Vault::new(Zeroizing::new(key), folder)
+    }
+
+    /// Compares presented keys with what is known of the user.
+    pub fn check_pin(&self, username: &str, presented: &PublicKeys) -> PinCheck {
+        PinCheck::of(self.content.pins.get(username), presented)
+    }
+
+    /// What is known of the user.
+    pub fn pin(&self, username: &str) -> Option<&Pin> {
+        self.content.pins.get(username)
+    }
+
+    /// Everybody known, by name.
+    pub fn pins(&self) -> impl Iterator<Item = (&str, &Pin)> {
+        self.content.pins.iter().map(|(name, pin)| (name.as_str(), pin))
+    }
+
+    /// Remembers the user's keys, replacing what was known, and saves. Whether a changed key may be accepted is the
+    /// person's decision: ask before calling this after [`PinCheck::Changed`].
+    pub fn set_pin(&mut self, username: &str, keys: PublicKeys, how: PinSource) -> Result<(), KeyError> {
+        self.content.pins.insert(username.to_owned(), Pin { keys, how });
+        self.save()
+    }
+}
+
+fn new_key(passphrase: &str) -> Result<([u8; 32], Zeroizing<[u8; 32]>), KeyError> {
+    if passphrase.chars().count() < MIN_PASSPHRASE {
+        return Err(KeyError::WeakPassphrase);
+    }
+    let salt = *random_key().map_err(|_| KeyError::NoRandomness)?;
+    Ok((salt, Kdf::DEFAULT.derive(passphrase, &salt)?))
+}
+
+fn identity_of(content: &Content) -> Result<Identity, KeyError> {
+    Ok(Identity::from_secrets(*key_of(&content.identity_secret)?, &*key_of(&content.signing_secret)?))
+}
+
+/// Everything outside the ciphertext is authenticated with it.
+fn purpose(kdf: Kdf, salt: &[u8; 32]) -> Vec<u8> {
+    let header =
+        format!("aegis key store {VERSION} {} {} {} ", kdf.memory_kib, kdf.iterations, kdf.parallelism);
+    [header.as_bytes(), salt].concat()
+}

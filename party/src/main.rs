@@ -1,0 +1,9 @@
+//! `aegis`: the participant's program.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    aegis::cli::main(aegis::cli::Cli::parse())
+}

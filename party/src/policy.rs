@@ -1,0 +1,96 @@
+//! What the program may do without asking: a short file that the person wrote, `policy.toml`.
+
+use std::path::Path;
+
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::Contract;
+use serde::Deserialize;
+
+/// Which contracts are accepted without asking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accept {
+    /// None.
+    #[default]
+    Ask,
+    /// Those among people whose keys have been compared.
+    Pinned,
+    /// All; unknown keys are pinned at first use.
+    Any,
+}
+
+/// Which payouts are signed without asking.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sign {
+    /// Those that follow from the person's own word, or that the other side concedes.
+    #[default]
+    Ask,
+    /// Every payout that the contract and the signed statements authorise: for arbiters, who stand in at expiry.
+    Authorised,
+}
+
+/// The person's standing instructions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Which contracts are accepted without asking.
+    #[serde(default)]
+    pub accept: Accept,
+    /// Which payouts are signed without asking.
+    #[serde(default)]
+    pub sign: Sign,
+    /// Contracts above this amount, in XMR, always ask; none for no limit.
+    #[serde(default)]
+    pub max_amount_xmr: Option<String>,
+}
+
+/// The policy file is unusable.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It can't be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not a policy.
+    #[error("{path}: {why}")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// Why.
+        why: String,
+    },
+}
+
+impl Policy {
+    /// Reads a policy; a missing file means: always ask.
+    pub fn read(path: &Path) -> Result<Self, PolicyError> {
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(source) => return Err(PolicyError::Io { path: name, source }),
+        };
+        let policy: Self = toml::from_str(&text).map_err(|error| PolicyError::Malformed {
+            path: name.clone(),
+            why: error.message().to_owned(),
+        })?;
+        if let Some(limit) = &policy.max_amount_xmr {
+            Piconero::from_xmr(limit).map_err(|error| PolicyError::Malformed {
+                path: name,
+                why: format!("max_amount_xmr: {error}"),
+            })?;
+        }
+        Ok(policy)
+    }
+
+    /// Whether the contract's price is within the limit.
+    pub fn covers(&self, contract: &Contract) -> bool {
+        let limit = self.max_amount_xmr.as_deref().and_then(|text| Piconero::from_xmr(text).ok());
+        limit.is_none_or(|limit| contract.amount <= limit)
+    }
+}

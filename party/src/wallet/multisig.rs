@@ -1,0 +1,374 @@
+//! One wallet file per escrow and setup attempt, many files in one process. Every step is on disk before its result
+//! is handed out.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aegis_common::address::Address;
+use aegis_common::hash::Hash32;
+use aegis_common::ids::EscrowId;
+use tokio::sync::{Mutex, MutexGuard};
+use zeroize::Zeroizing;
+
+use super::error::WalletError;
+use super::fee::Priority;
+use super::guard::NonceGuard;
+use super::process::{WalletAccess, WalletProcess, known_version};
+use super::replies::{
+    Balance, Described, Destination, IncomingTransfer, MadeTxset, MultisigStatus, SignedTxset,
+};
+use super::rpc::WalletRpc;
+use crate::files;
+use crate::keys::Secret;
+
+/// A wallet file's name: 1 to 80 of `a-z 0-9 -`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WalletName(String);
+
+impl WalletName {
+    /// The wallet of an escrow's numbered setup attempt.
+    pub fn of(escrow: EscrowId, attempt: u32) -> Self {
+        Self(format!("{escrow}-{attempt}"))
+    }
+}
+
+impl FromStr for WalletName {
+    type Err = WalletError;
+
+    fn from_str(text: &str) -> Result<Self, WalletError> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty() || text.len() > 80 || !text.bytes().all(plain) {
+            return Err(WalletError::BadArgument("a wallet's name has 1 to 80 of a-z, 0-9 and '-'"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for WalletName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a setup round gives: a message for the others, and after the last round the escrow's address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoundOutput {
+    /// To be stored, then sent. Of no use once the address is there.
+    pub message: String,
+    /// The final address, after the third round.
+    pub address: Option<Address>,
+}
+
+pub(super) struct State {
+    process: Option<WalletProcess>,
+    pub(super) rpc: Arc<WalletRpc>,
+    pub(super) open: Option<WalletName>,
+    /// A call went unanswered: the process may be stuck, and what it holds is unknown.
+    sick: bool,
+}
+
+/// All of a participant's escrow wallets. One [`Session`] at a time; others wait.
+pub struct MultisigWallet {
+    state: Mutex<State>,
+    pub(super) password: Secret,
+    pub(super) wallet_dir: Option<PathBuf>,
+    guard: NonceGuard,
+}
+
+impl fmt::Debug for MultisigWallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MultisigWallet")
+    }
+}
+
+impl MultisigWallet {
+    /// Starts or reaches the wallet program. `password` is that of the wallet files; `marks` is the folder of the
+    /// [`NonceGuard`].
+    pub async fn start(access: WalletAccess, password: Secret, marks: &Path) -> Result<Self, WalletError> {
+        let guard = NonceGuard::new(marks)?;
+        let (process, rpc, wallet_dir) = match access {
+            WalletAccess::Own(options) => {
+                let wallet_dir = options.wallet_dir();
+                let process = WalletProcess::start(options).await?;
+                let rpc = Arc::clone(process.rpc());
+                (Some(process), rpc, Some(wallet_dir))
+            }
+            WalletAccess::Given { url, login } => {
+                let rpc = WalletRpc::new(&url, Some(login))?;
+                known_version(rpc.get_version().await?)?;
+                (None, Arc::new(rpc), None)
+            }
+        };
+        let state = Mutex::new(State { process, rpc, open: None, sick: false });
+        Ok(Self { state, password, wallet_dir, guard })
+    }
+
+    /// Whether the file exists; `None` where the wallet runs elsewhere.
+    pub fn exists(&self, name: &WalletName) -> Option<bool> {
+        self.wallet_dir.as_ref().map(|folder| folder.join(format!("{name}.keys")).exists())
+    }
+
+    /// A session on an existing wallet. Free when it is the open one; otherwise that one is saved and closed and this
+    /// one opened, 0.6 to 3 s of one core. So finish with one escrow before turning to the next.
+    pub async fn session(&self, name: &WalletName) -> Result<Session<'_>, WalletError> {
+        let mut state = self.ready().await?;
+        if state.open.as_ref() != Some(name) {
+            state.open = None;
+            let opened = state.rpc.open_wallet(&name.0, &self.password).await;
+            note(&mut state, opened)?;
+            state.open = Some(name.clone());
+        }
+        Ok(Session { wallet: self, state, name: name.clone() })
+    }
+
+    /// Creates the wallet (1 to 5 s) and starts a session on it; [`WalletError::WalletExists`] if the name is taken.
+    pub async fn create(&self, name: &WalletName) -> Result<Session<'_>, WalletError> {
+        // Asking the wallet costs two seconds even for a name that is taken.
+        if self.exists(name) == Some(true) {
+            return Err(WalletError::WalletExists);
+        }
+        let mut state = self.ready().await?;
+        state.open = None;
+        let created = state.rpc.create_wallet(&name.0, &self.password).await;
+        note(&mut state, created)?;
+        state.open = Some(name.clone());
+        let mut session = Session { wallet: self, state, name: name.clone() };
+        session.make_durable().await?;
+        Ok(session)
+    }
+
+    /// Saves the open wallet and ends our own process.
+    pub async fn stop(self) -> Result<(), WalletError> {
+        let state = self.state.into_inner();
+        match state.process {
+            Some(process) => process.stop().await,
+            None if state.open.is_some() => state.rpc.close_wallet(true).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn ready(&self) -> Result<MutexGuard<'_, State>, WalletError> {
+        let mut state = self.state.lock().await;
+        let State { process, rpc, open, sick } = &mut *state;
+        if let Some(process) = process
+            && (*sick || !process.is_running())
+        {
+            *open = None;
+            process.restart().await?;
+            *rpc = Arc::clone(process.rpc());
+        }
+        *sick = false;
+        Ok(state)
+    }
+}
+
+/// Remembers an unanswered call: the next session restarts our process and opens its wallet anew.
+pub(super) fn note<T>(state: &mut State, result: Result<T, WalletError>) -> Result<T, WalletError> {
+    if let Err(WalletError::Timeout { .. } | WalletError::Unreachable(_) | WalletError::NoWalletOpen) = result
+    {
+        state.sick = true;
+        state.open = None;
+    }
+    result
+}
+
+/// Exclusive use of one open wallet. Drop it soon: other escrows wait. After an unanswered call start another.
+pub struct Session<'a> {
+    pub(super) wallet: &'a MultisigWallet,
+    pub(super) state: MutexGuard<'a, State>,
+    pub(super) name: WalletName,
+}
+
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({})", self.name)
+    }
+}
+
+/// Runs one call and notes whether it was answered.
+macro_rules! ask {
+    ($session:expr, $call:ident ( $($arg:expr),* )) => {{
+        let result = $session.rpc()?.$call($($arg),*).await;
+        note(&mut $session.state, result)
+    }};
+}
+
+impl Session<'_> {
+    fn rpc(&self) -> Result<Arc<WalletRpc>, WalletError> {
+        if self.state.open.as_ref() != Some(&self.name) {
+            return Err(WalletError::NoWalletOpen);
+        }
+        Ok(Arc::clone(&self.state.rpc))
+    }
+
+    /// The wallet writes and renames but never syncs (`wallet2::store_to`), so we do.
+    pub(super) async fn make_durable(&mut self) -> Result<(), WalletError> {
+        ask!(self, store())?;
+        if let Some(folder) = &self.wallet.wallet_dir {
+            files::sync_file(&folder.join(&self.name.0))?;
+            files::sync_file(&folder.join(format!("{}.keys", self.name)))?;
+            files::sync_dir(folder)?;
+        }
+        Ok(())
+    }
+
+    /// How far the setup has come. Check threshold 2 and total 3.
+    pub async fn status(&mut self) -> Result<MultisigStatus, WalletError> {
+        ask!(self, is_multisig())
+    }
+
+    /// Round 1: repeatable until round 2 is made.
+    pub async fn prepare(&mut self) -> Result<String, WalletError> {
+        ask!(self, prepare_multisig())
+    }
+
+    /// Round 2 from the two others' first messages; once. A damaged message leaves the wallet as it was.
+    pub async fn make(&mut self, others: &[&str; 2]) -> Result<String, WalletError> {
+        let message = ask!(self, make_multisig(others, &self.wallet.password))?;
+        self.make_durable().await?;
+        Ok(message)
+    }
+
+    /// Round 3, and the closing step with the others' third messages, which gives the address; each once.
+    pub async fn exchange(&mut self, others: &[&str; 2]) -> Result<RoundOutput, WalletError> {
+        let (message, address) = ask!(self, exchange_multisig_keys(others, &self.wallet.password))?;
+        self.make_durable().await?;
+        Ok(RoundOutput { message, address })
+    }
+
+    /// The escrow's three addresses: (0,0) payment, (0,1) seller's deposit, (0,2) buyer's deposit. Only when ready.
+    pub async fn addresses(&mut self) -> Result<[Address; 3], WalletError> {
+        if !self.status().await?.ready {
+            return Err(WalletError::NotReady);
+        }
+        // Subaddresses exist for the wallet's calls only once they were created there (−15 "out of bound").
+        for _ in 0..2 {
+            let result = ask!(self, get_subaddresses(&[0, 1, 2]));
+            match result {
+                Err(WalletError::Rpc { code: -15, .. }) => {}
+                other => return three(other?),
+            }
+            ask!(self, create_address("deposit"))?;
+        }
+        self.make_durable().await?;
+        three(ask!(self, get_subaddresses(&[0, 1, 2]))?)
+    }
+
+    /// The shared private view key, which the server is given.
+    pub async fn view_key(&mut self) -> Result<Zeroizing<[u8; 32]>, WalletError> {
+        ask!(self, view_key())
+    }
+
+    /// Reads new blocks.
+    pub async fn refresh(&mut self) -> Result<u64, WalletError> {
+        ask!(self, refresh())
+    }
+
+    /// Blocks the wallet has read: the newest one's height plus one.
+    pub async fn height(&mut self) -> Result<u64, WalletError> {
+        ask!(self, get_height())
+    }
+
+    /// The balance as of the last refresh.
+    pub async fn balance(&mut self) -> Result<Balance, WalletError> {
+        ask!(self, get_balance())
+    }
+
+    /// Every output received, as of the last refresh.
+    pub async fn incoming(&mut self) -> Result<Vec<IncomingTransfer>, WalletError> {
+        ask!(self, incoming_transfers())
+    }
+
+    /// Fresh nonces, durably; clears the mark of used ones. All earlier exports of this wallet are stale.
+    pub async fn export(&mut self) -> Result<String, WalletError> {
+        let info = ask!(self, export_multisig_info())?;
+        self.make_durable().await?;
+        self.wallet.guard.clear(&self.name)?;
+        Ok(info)
+    }
+
+    /// Takes the cosigner's export (or both others'). The number of outputs known. Refresh before.
+    pub async fn import(&mut self, infos: &[&str]) -> Result<u64, WalletError> {
+        let outputs = ask!(self, import_multisig_info(infos))?;
+        self.make_durable().await?;
+        Ok(outputs)
+    }
+
+    /// Whether this wallet's nonces went into a transaction since its last export.
+    pub fn nonces_used(&self) -> bool {
+        self.wallet.guard.is_used(&self.name)
+    }
+
+    /// Builds a payout with change to the escrow; one build per export, else [`WalletError::NoncesUsed`].
+    pub async fn build_transfer(
+        &mut self,
+        to: &[Destination],
+        priority: Priority,
+    ) -> Result<MadeTxset, WalletError> {
+        self.wallet.guard.claim(&self.name)?;
+        let made = ask!(self, transfer_multisig(to, priority));
+        self.settle(made).await
+    }
+
+    /// Builds a payout of everything to one address; one build per export, else [`WalletError::NoncesUsed`]. Outputs
+    /// for which no export was imported are left out without a word: compare the amount.
+    pub async fn build_sweep(&mut self, to: &Address, priority: Priority) -> Result<MadeTxset, WalletError> {
+        self.wallet.guard.claim(&self.name)?;
+        let made = ask!(self, sweep_all(to, priority));
+        self.settle(made).await
+    }
+
+    /// Adds this wallet's signature; once per export, else [`WalletError::NoncesUsed`]. The caller has compared
+    /// [`Session::describe`] with the contract, and stores the result before it does anything else with it.
+    pub async fn sign(&mut self, txset: &str) -> Result<SignedTxset, WalletError> {
+        self.wallet.guard.claim(&self.name)?;
+        let signed = ask!(self, sign_multisig(txset));
+        self.settle(signed).await
+    }
+
+    /// After a build or signature: the wallet's own state durable, or the nonces free again if nothing came out.
+    async fn settle<T>(&mut self, result: Result<T, WalletError>) -> Result<T, WalletError> {
+        match &result {
+            Ok(_) => self.make_durable().await?,
+            Err(e) if e.is_refusal() && !e.needs_fresh_export() => self.wallet.guard.clear(&self.name)?,
+            // Unknown outcome, or stale anyway: the mark stays, a fresh export is needed.
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// What each transaction of the set does. Recipients come in any order.
+    pub async fn describe(&mut self, txset: &str) -> Result<Vec<Described>, WalletError> {
+        ask!(self, describe_transfer(txset))
+    }
+
+    /// Broadcasts; harmless to repeat.
+    pub async fn submit(&mut self, txset: &str) -> Result<Vec<Hash32>, WalletError> {
+        ask!(self, submit_multisig(txset))
+    }
+}
+
+fn three(addresses: Vec<Address>) -> Result<[Address; 3], WalletError> {
+    <[Address; 3]>::try_from(addresses).map_err(|_| WalletError::BadReply {
+        method: "get_address",
+        detail: "not three addresses".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_leave_the_wallet_folder_and_sessions_can_move_between_threads() {
+        for bad in ["", "../x", "a/b", "A", ".x", "a_b", &"x".repeat(81)] {
+            assert!(bad.parse::<WalletName>().is_err(), "{bad}");
+        }
+        let name = WalletName::of(EscrowId(uuid::Uuid::max()), u32::MAX);
+        assert!(name.to_string().parse::<WalletName>().is_ok());
+        fn sendable<T: Send>(_: impl FnOnce(&'static MultisigWallet, &'static WalletName) -> T) {}
+        sendable(|wallet, name| async move { wallet.session(name).await?.refresh().await });
+    }
+}

@@ -1,0 +1,3 @@
+//! What the tests against real programs share.
+
+pub mod monero;

@@ -1,0 +1,96 @@
+//! Everything at once, for somebody who sees it for the first time.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use aegis_harness::process::RunDir;
+use aegis_harness::scenario::{self, Report, Story};
+use aegis_harness::world::World;
+use anyhow::{Context, Result};
+use clap::Parser;
+
+/// Starts a private chain, the server and eight participants, tells eight stories of escrows side by side, and
+/// compares what everybody received with their contracts.
+#[derive(Parser)]
+struct Arguments {
+    /// Leave everything running at the end.
+    #[arg(long)]
+    keep: bool,
+    /// End what an earlier --keep left running, and nothing else.
+    #[arg(long, conflicts_with = "keep")]
+    stop: bool,
+    /// Where data, logs and pid files go; emptied at the start.
+    #[arg(long, default_value = "target/demo")]
+    dir: PathBuf,
+}
+
+fn print(text: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+fn conclude(world: &World, report: &Report) -> Result<()> {
+    print(&format!("\n{}", scenario::table(&report.rows)))?;
+    for (story, why) in &report.failures {
+        print(&format!("FAILED  {}: {why}", story.name()))?;
+    }
+    let minutes = world.timeline.elapsed().as_secs_f64() / 60.0;
+    let good = Story::ALL.len() - report.failures.len();
+    print(&format!("{good} of {} stories ended as they must; {minutes:.1} minutes", Story::ALL.len()))?;
+    if report.is_good() {
+        print("every payee received its share to the piconero, as the chain tells it")
+    } else {
+        print(&format!("the logs are in {}", world.run.path().join("logs").display()))
+    }
+}
+
+fn how_to_go_on(world: &World) -> Result<()> {
+    print("\nleft running:")?;
+    print(&format!("  server   {}", world.server.url()))?;
+    print(&format!("  monerod  {} (a block each second only while the demo runs)", world.chain.daemon()))?;
+    let alice = &world.person("alice")?.program;
+    let login = world.run.private_file(
+        "alice.env",
+        &format!(
+            "export AEGIS_PASSPHRASE={}\nexport AEGIS_PASSWORD={}\n",
+            alice.passphrase(),
+            alice.password()
+        ),
+    )?;
+    print(&format!("  to be alice:   . {}", login.display()))?;
+    print(&format!("                 aegis --home {} list", alice.home().display()))?;
+    print("  to stop all:   scripts/demo --stop")
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    if arguments.stop {
+        for name in RunDir::at(&arguments.dir).end_all()? {
+            print(&format!("ended {name}"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Ends what an earlier run left before its folder is emptied.
+    drop(RunDir::open(&arguments.dir)?);
+    std::fs::remove_dir_all(&arguments.dir).context("can't empty the demo's folder")?;
+    std::fs::create_dir_all(&arguments.dir)?;
+    let dir = arguments.dir.canonicalize()?;
+    let world = World::start(&scenario::plan(dir, false)).await?;
+    let report = tokio::select! {
+        report = scenario::tell(&world, &Story::ALL) => report,
+        _ = tokio::signal::ctrl_c() => {
+            print("interrupted; ending everything")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    conclude(&world, &report)?;
+    if arguments.keep {
+        how_to_go_on(&world)?;
+        world.keep();
+    } else {
+        world.rest().await?;
+    }
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,115 @@
+//! A file imports only from lower floors of its crate, or from its own module.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::source::{self, File};
+
+type Floors = &'static [(&'static str, u8)];
+
+/// The crates' folders, and each module's floor. A new module is given its floor here.
+const CRATES: &[(&str, Floors)] = &[("common/src", COMMON), ("server/src", SERVER), ("party/src", PARTY)];
+
+const COMMON: Floors = &[
+    ("schema", 0),
+    ("time", 1),
+    ("code", 1),
+    ("hash", 1),
+    ("amount", 1),
+    ("role", 1),
+    ("ids", 1),
+    ("canonical", 2),
+    ("address", 2),
+    ("multisig", 3),
+    ("chain", 3),
+    ("escrow", 4),
+    ("wire", 5),
+    ("testing", 6),
+    ("lib", 7),
+];
+
+const SERVER: Floors = &[
+    // 1: what everything stands on
+    ("config", 1),
+    ("telemetry", 1),
+    ("crypto", 1),
+    ("clock", 1),
+    // 2: one door for each outside system
+    ("store", 2),
+    ("node", 2),
+    // 3: what the server does; use cases never import each other
+    ("accounts", 3),
+    ("arbiters", 3),
+    ("chain", 3),
+    ("escrows", 3),
+    ("feed", 3),
+    // 4: who does it
+    ("actors", 4),
+    // 5: how it is reached
+    ("api", 5),
+    ("ws", 5),
+    ("jobs", 5),
+    // 6: how it is put together
+    ("app", 6),
+    ("admin", 6),
+    ("lib", 7),
+    ("main", 7),
+];
+
+const PARTY: Floors = &[
+    ("files", 1),
+    ("clock", 1),
+    ("keys", 2),
+    ("client", 2),
+    ("wallet", 3),
+    ("transcript", 3),
+    ("verify", 3),
+    ("policy", 3),
+    ("state", 4),
+    ("rounds", 5),
+    ("signing", 5),
+    ("backup", 5),
+    ("agent", 6),
+    ("run", 6),
+    ("cli", 7),
+    ("lib", 8),
+    ("main", 8),
+];
+
+fn floor(floors: Floors, module: &str) -> Option<u8> {
+    floors.iter().find(|(name, _)| *name == module).map(|(_, floor)| *floor)
+}
+
+/// Every upward import, with both names.
+pub fn check(_root: &Path, files: &[File]) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for (folder, floors) in CRATES {
+        for file in files {
+            let Some(inside) = file.path.strip_prefix(folder).and_then(|path| path.strip_prefix('/')) else {
+                continue;
+            };
+            if !inside.ends_with(".rs") || inside.starts_with("bin/") {
+                continue;
+            }
+            let module = inside.split(['/', '.']).next().unwrap_or_default();
+            let Some(own) = floor(floors, module) else {
+                found.push(format!("{}: module {module} has no floor in floors.rs", file.path));
+                continue;
+            };
+            let code = source::code_only(&file.text);
+            let code = source::without_tests(&code);
+            for import in source::imported(code, "crate") {
+                // An item of the crate's root, or a module of its own, is no floor.
+                let Some(other) = floor(floors, &import).filter(|_| import != module) else { continue };
+                if other >= own && !source::is_test(&file.path) {
+                    found.push(format!(
+                        "{}: {module} (floor {own}) imports {import} (floor {other}); only lower floors may be imported",
+                        file.path
+                    ));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
