@@ -63,6 +63,9 @@ fn act(command: Command) -> anyhow::Result<()> {
     }
     let config = Config::load().context("the configuration can't be used")?;
     telemetry::init(&config.log)?;
+    for name in &config.unknown {
+        tracing::warn!(name, "there is no such setting; it has no effect");
+    }
     let clock = Arc::new(SystemClock);
     let system = actix::System::new();
     match command {

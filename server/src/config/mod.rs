@@ -2,7 +2,8 @@
 //!
 //! Every setting is declared once, below, with its documentation, its default and its bounds. `.env.example` is made
 //! from these declarations. A TOML file (named by `AEGIS_CONFIG`) has the same keys in lower case without `AEGIS_`;
-//! lists may be arrays. Unknown settings are refused: a misspelt one would silently be a default.
+//! lists may be arrays. Unknown keys in the file are refused: a misspelt one would silently be a default. Unknown
+//! variables are warned of: other programs of Aegis have some of their own.
 
 mod read;
 mod source;
@@ -43,11 +44,13 @@ macro_rules! concerns {
         #[derive(Clone)]
         pub struct Config {
             $( $(#[doc = $about])+ pub $field: $concern, )+
+            /// `AEGIS_*` variables that mean nothing to the server: another program's, or misspelt. Worth a warning.
+            pub unknown: Vec<String>,
         }
 
         impl Config {
             fn read(source: &Source) -> Result<Self, ConfigError> {
-                Ok(Self { $( $field: $concern::read(source)?, )+ })
+                Ok(Self { $( $field: $concern::read(source)?, )+ unknown: source.unknown.clone() })
             }
         }
 
@@ -257,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_setting_is_refused() {
-        assert!(refusal(&[("AEGIS_FINALTY_DEPTH", "20")]).contains("AEGIS_FINALTY_DEPTH"));
-        assert!(load(&[("PATH", "/bin")]).is_ok());
+    fn a_misspelt_variable_is_told() {
+        let config = load(&[("AEGIS_FINALTY_DEPTH", "20"), ("PATH", "/bin")]).unwrap();
+        assert_eq!(config.unknown, ["AEGIS_FINALTY_DEPTH"]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub enum ConfigError {
         /// What is wrong. It never repeats the value, which may hold a password.
         why: String,
     },
-    /// There is no such setting.
+    /// The file has a key that is no setting.
     #[error("{0}: there is no such setting")]
     Unknown(String),
     /// The file can't be read, or is not TOML.
@@ -51,7 +51,11 @@ pub enum ConfigError {
 }
 
 /// Settings by name, as text.
-pub(super) struct Source(BTreeMap<String, String>);
+pub(super) struct Source {
+    values: BTreeMap<String, String>,
+    /// Variables that are no settings.
+    pub unknown: Vec<String>,
+}
 
 impl Source {
     pub fn new(
@@ -62,9 +66,8 @@ impl Source {
             env.into_iter().filter(|(key, _)| key.starts_with(PREFIX)).collect();
         let file = ours.remove(FILE);
         let known: Vec<&str> = concerns.iter().flat_map(|c| c.settings).map(|setting| setting.key).collect();
-        if let Some(key) = ours.keys().find(|key| !known.contains(&key.as_str())) {
-            return Err(ConfigError::Unknown(key.clone()));
-        }
+        let (ours, others): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            ours.into_iter().partition(|(key, _)| known.contains(&key.as_str()));
         // All values of the environment stay text: nothing is guessed to be a number or a list.
         let ours: BTreeMap<_, _> = ours.into_iter().map(|(key, value)| (in_file(&key), value)).collect();
         let mut figment = Figment::new();
@@ -78,7 +81,8 @@ impl Source {
         if let Some(key) = merged.keys().find(|key| !known.iter().any(|known| in_file(known) == **key)) {
             return Err(ConfigError::Unknown(key.clone()));
         }
-        Ok(Self(merged.into_iter().map(|(key, value)| (key, as_text(&value))).collect()))
+        let values = merged.into_iter().map(|(key, value)| (key, as_text(&value))).collect();
+        Ok(Self { values, unknown: others.into_keys().collect() })
     }
 
     pub fn get<T>(
@@ -87,7 +91,7 @@ impl Source {
         default: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<T, ConfigError> {
-        let text = self.0.get(&in_file(key)).map_or(default, String::as_str);
+        let text = self.values.get(&in_file(key)).map_or(default, String::as_str);
         read(text.trim()).map_err(|why| ConfigError::Setting { key, why })
     }
 }
