@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{Process, RunDir, tail};
+use crate::process::{self, Process, RunDir, tail};
 
 /// A single command starts a wallet server at most.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
@@ -97,9 +97,9 @@ impl Participant {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
+        process::only_own_settings(&mut command);
         command.arg("--home").arg(&self.home).arg("--json").args(arguments);
         command.env("AEGIS_PASSPHRASE", &self.passphrase).env("AEGIS_PASSWORD", &self.password);
-        command.env_remove("AEGIS_HOME");
         command
     }
 

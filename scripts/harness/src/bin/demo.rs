@@ -64,13 +64,25 @@ fn how_to_go_on(world: &World) -> Result<()> {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match act(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody listens where this fails.
+            let _ = writeln!(std::io::stderr(), "demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is well.
+async fn act(arguments: Arguments) -> Result<bool> {
     if arguments.stop {
         for name in RunDir::at(&arguments.dir).end_all()? {
             print(&format!("ended {name}"))?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
     // Ends what an earlier run left before its folder is emptied.
     drop(RunDir::open(&arguments.dir)?);
@@ -82,7 +94,7 @@ async fn main() -> Result<ExitCode> {
         report = scenario::tell(&world, &Story::ALL) => report,
         _ = tokio::signal::ctrl_c() => {
             print("interrupted; ending everything")?;
-            return Ok(ExitCode::FAILURE);
+            return Ok(false);
         }
     };
     conclude(&world, &report)?;
@@ -92,5 +104,5 @@ async fn main() -> Result<ExitCode> {
     } else {
         world.rest().await?;
     }
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.is_good())
 }

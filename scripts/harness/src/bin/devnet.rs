@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_harness::devnet::{Chain, Funds};
 use aegis_harness::process::RunDir;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 
@@ -63,12 +64,16 @@ struct State {
 const STATE: &str = "state.json";
 
 fn say(text: &str) -> Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")?;
-    Ok(())
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        // Whoever listened has heard enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
 }
 
 async fn attach(dir: &Path) -> Result<(State, Arc<Chain>, Funds)> {
-    let text = std::fs::read_to_string(dir.join(STATE)).context("not running: scripts/devnet up")?;
+    let text =
+        std::fs::read_to_string(dir.join(STATE)).map_err(|_| anyhow!("not running: scripts/devnet up"))?;
     let state: State = serde_json::from_str(&text)?;
     let chain = Chain::attach(state.node, state.zmq)?;
     chain.height().await.context("monerod does not answer: scripts/devnet down, then up")?;
@@ -111,8 +116,18 @@ async fn status(dir: &Path) -> Result<()> {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    let Arguments { dir, command } = Arguments::parse();
+async fn main() -> ExitCode {
+    match act(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody listens where this fails.
+            let _ = writeln!(std::io::stderr(), "devnet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn act(Arguments { dir, command }: Arguments) -> Result<()> {
     match command {
         Command::Up => up(&dir).await,
         Command::Status => status(&dir).await,
