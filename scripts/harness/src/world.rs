@@ -11,10 +11,11 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 
 use crate::api::Eyes;
-use crate::devnet::{Chain, Funds, Miner};
+use crate::devnet::{Chain, Funds, Miner, State};
 use crate::participant::Participant;
 use crate::process::RunDir;
 use crate::programs::Programs;
+use crate::relay::Relay;
 use crate::server::{Server, Settings};
 use crate::timeline::{Follower, Timeline};
 
@@ -34,8 +35,8 @@ pub struct Plan {
     pub block_time: Duration,
     /// Changes the server's settings.
     pub settings: fn(&mut Settings),
-    /// The server's URL as participants are to see it, e.g. through a relay; its real one where left out.
-    pub entrance: Option<String>,
+    /// Whether participants reach the server through a relay.
+    pub relay: bool,
     /// Whether the timeline only remembers.
     pub quiet: bool,
 }
@@ -57,6 +58,8 @@ pub struct World {
     followers: Vec<Follower>,
     /// The people by name.
     pub people: BTreeMap<String, Person>,
+    /// Stands between the people and the server, where the plan says so.
+    pub relay: Option<Relay>,
     /// The server.
     pub server: Server,
     /// Makes the blocks.
@@ -93,12 +96,12 @@ impl World {
         let server = Server::start(&run, &programs, settings).await?;
         timeline.say("world", "the server is up");
 
-        let entrance = plan.entrance.clone().unwrap_or_else(|| server.url());
+        let relay = if plan.relay { Some(Relay::start(server.port()).await?) } else { None };
+        let entrance = relay.as_ref().map_or_else(|| server.url(), Relay::url);
         let mut people = BTreeMap::new();
         for name in &plan.people {
             let (payout, payee) = funds.new_payee(name).await?;
             let program = Participant::new(&run, &programs.participant, name, &chain.daemon())?;
-            std::fs::write(program.home().join("policy.toml"), POLICY)?;
             let eyes = Arc::new(Eyes::new(&server.url(), name, program.password())?);
             people.insert((*name).to_owned(), Person { program, eyes, payout, payee });
         }
@@ -107,6 +110,7 @@ impl World {
         let mut world = Self {
             followers: Vec::new(),
             people,
+            relay,
             server,
             miner,
             funds,
@@ -138,6 +142,7 @@ impl World {
             for (name, pin) in pins.iter().filter(|(name, _)| name != person.program.name()) {
                 person.program.cmd(&["pin", "add", name, pin]).await?;
             }
+            std::fs::write(person.program.home().join("policy.toml"), POLICY)?;
             person.program.start()
         });
         try_join_all(pinned).await?;
@@ -167,10 +172,10 @@ impl World {
     }
 
     /// Lets everything run when this value is dropped, until `RunDir::end_all`.
-    pub fn keep(&self) {
-        self.chain.keep();
-        self.funds.keep();
+    pub fn keep(&self) -> Result<()> {
+        State::leave(&self.run, &self.chain, &self.funds)?;
         self.server.keep();
         self.people.values().for_each(|person| person.program.keep());
+        Ok(())
     }
 }

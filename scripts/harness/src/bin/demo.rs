@@ -48,7 +48,8 @@ fn conclude(world: &World, report: &Report) -> Result<()> {
 fn how_to_go_on(world: &World) -> Result<()> {
     print("\nleft running:")?;
     print(&format!("  server   {}", world.server.url()))?;
-    print(&format!("  monerod  {} (a block each second only while the demo runs)", world.chain.daemon()))?;
+    print(&format!("  monerod  {} ", world.chain.daemon()))?;
+    print(&format!("  blocks   scripts/devnet --dir {} mine N", world.run.path().display()))?;
     let alice = &world.person("alice")?.program;
     let login = world.run.private_file(
         "alice.env",
@@ -100,7 +101,7 @@ async fn act(arguments: Arguments) -> Result<bool> {
     conclude(&world, &report)?;
     if arguments.keep {
         how_to_go_on(&world)?;
-        world.keep();
+        world.keep()?;
     } else {
         world.rest().await?;
     }
