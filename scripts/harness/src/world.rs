@@ -35,7 +35,7 @@ pub struct Plan {
     pub block_time: Duration,
     /// Changes the server's settings.
     pub settings: fn(&mut Settings),
-    /// Whether participants reach the server through a relay.
+    /// Whether every participant reaches the server through a relay of its own.
     pub relay: bool,
     /// Whether the timeline only remembers.
     pub quiet: bool,
@@ -45,7 +45,9 @@ pub struct Plan {
 pub struct Person {
     /// The program.
     pub program: Participant,
-    /// Its view of the server, for watching only.
+    /// Stands between the program and the server, where the plan says so.
+    pub relay: Option<Relay>,
+    /// Its view of the server, for watching only; never through the relay.
     pub eyes: Arc<Eyes>,
     /// Where its contracts pay it.
     pub payout: Address,
@@ -58,8 +60,6 @@ pub struct World {
     followers: Vec<Follower>,
     /// The people by name.
     pub people: BTreeMap<String, Person>,
-    /// Stands between the people and the server, where the plan says so.
-    pub relay: Option<Relay>,
     /// The server.
     pub server: Server,
     /// Makes the blocks.
@@ -96,21 +96,19 @@ impl World {
         let server = Server::start(&run, &programs, settings).await?;
         timeline.say("world", "the server is up");
 
-        let relay = if plan.relay { Some(Relay::start(server.port()).await?) } else { None };
-        let entrance = relay.as_ref().map_or_else(|| server.url(), Relay::url);
         let mut people = BTreeMap::new();
         for name in &plan.people {
             let (payout, payee) = funds.new_payee(name).await?;
             let program = Participant::new(&run, &programs.participant, name, &chain.daemon())?;
             let eyes = Arc::new(Eyes::new(&server.url(), name, program.password())?);
-            people.insert((*name).to_owned(), Person { program, eyes, payout, payee });
+            let relay = if plan.relay { Some(Relay::start(server.port()).await?) } else { None };
+            people.insert((*name).to_owned(), Person { program, relay, eyes, payout, payee });
         }
         let miner = Miner::start(Arc::clone(&chain), funds.address().to_string(), plan.block_time);
         let block_time = plan.block_time;
         let mut world = Self {
             followers: Vec::new(),
             people,
-            relay,
             server,
             miner,
             funds,
@@ -120,15 +118,16 @@ impl World {
             run,
             block_time,
         };
-        world.introduce(&entrance, &plan.arbiters).await?;
+        world.introduce(&plan.arbiters).await?;
         Ok(world)
     }
 
-    async fn introduce(&mut self, entrance: &str, arbiters: &[&str]) -> Result<()> {
+    async fn introduce(&mut self, arbiters: &[&str]) -> Result<()> {
         let registered = self.people.values().map(async |person| {
             let payout = person.payout.to_string();
             let name = person.program.name();
-            let arguments = ["init", "--server", entrance, "--username", name, "--network", "regtest"];
+            let entrance = person.relay.as_ref().map_or_else(|| self.server.url(), Relay::url);
+            let arguments = ["init", "--server", &entrance, "--username", name, "--network", "regtest"];
             let arguments: Vec<&str> = arguments.into_iter().chain(["--payout-address", &payout]).collect();
             let made = person.program.cmd(&arguments).await?;
             let pin = made.get("pin").and_then(Value::as_str).context("init did not give a pin")?;
