@@ -98,8 +98,7 @@ fn base58_monero(run: &[u8]) -> Vec<Vec<u8>> {
     decoded.map(Iterator::collect).collect()
 }
 
-/// The words of a text in lower case.
-pub fn words(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let words = bytes.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty());
-    words.map(<[u8]>::to_ascii_lowercase).collect()
+/// The words of a text: what stands between bytes that are no letters.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty())
 }

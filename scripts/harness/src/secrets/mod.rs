@@ -108,7 +108,8 @@ impl Search {
                 }
             }
             if let Some(words) = &share.words {
-                search.mnemonics.push((index, decode::words(words.as_bytes())));
+                let words = decode::words(words.as_bytes()).map(<[u8]>::to_vec);
+                search.mnemonics.push((index, words.collect()));
             }
         }
         search
@@ -154,9 +155,12 @@ impl Search {
             }
         }
         // Words may be in any case, and whatever is no letter may stand between them.
-        let words = decode::words(bytes);
+        let words: Vec<&[u8]> = decode::words(bytes).collect();
         for (share, mnemonic) in &self.mnemonics {
-            if words.windows(mnemonic.len().max(1)).any(|window| window == mnemonic) {
+            let same = |window: &[&[u8]]| {
+                window.iter().zip(mnemonic).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted))
+            };
+            if !mnemonic.is_empty() && words.windows(mnemonic.len()).any(same) {
                 self.report(*share, format!("mnemonic words in {encoding}"), place.to_owned(), progress);
             }
         }
