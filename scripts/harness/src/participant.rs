@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{Process, RunDir, tail};
+use crate::process::{self, Process, RunDir, tail};
 
 /// A single command starts a wallet server at most.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
@@ -97,9 +97,9 @@ impl Participant {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
+        process::only_own_settings(&mut command);
         command.arg("--home").arg(&self.home).arg("--json").args(arguments);
         command.env("AEGIS_PASSPHRASE", &self.passphrase).env("AEGIS_PASSWORD", &self.password);
-        command.env_remove("AEGIS_HOME");
         command
     }
 
@@ -220,5 +220,50 @@ impl Participant {
         {
             process.keep();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn participant(dir: &Path, script: &str) -> Participant {
+        let program = dir.join("aegis");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let run = RunDir::open(&dir.join("run")).unwrap();
+        Participant::new(&run, &program, "alice", "127.0.0.1:1").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_one_document_and_a_refusal_keeps_its_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let refusing = "case \"$4\" in id) echo '{\"pin\":\"x\"}';;\n\
+                        *) echo '{\"error\":{\"code\":\"wrong_state\",\"message\":\"no\"}}' >&2; exit 1;; esac";
+        let alice = participant(dir.path(), refusing);
+        assert_eq!(alice.cmd(&["id"]).await.unwrap()["pin"], "x");
+        let error = alice.cmd(&["confirm", "1"]).await.unwrap_err();
+        assert_eq!(error.downcast_ref::<Refused>().unwrap().code, "wrong_state");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_that_passes_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "f=\"$2/second\"; if [ -e \"$f\" ]; then echo '{}'; else touch \"$f\";\n\
+                      echo '{\"error\":{\"code\":\"broken_chain\",\"message\":\"no\"}}' >&2; exit 1; fi";
+        assert!(participant(dir.path(), script).cmd(&["confirm", "1"]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_background_programs_lines_are_kept_and_its_end_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let alice = participant(dir.path(), "echo '{\"event\":\"started\"}'; echo why >&2; exit 3");
+        alice.start().unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(alice.lines().unwrap()[0]["event"], "started");
+        let error = format!("{:#}", alice.must_run().unwrap_err());
+        assert!(error.contains("why") && error.contains('3'), "{error}");
     }
 }

@@ -1,8 +1,9 @@
 //! Child processes that never outlive their purpose.
 //!
-//! Every process is noted in its run directory by pid and command line. It is killed when its handle is dropped; when
-//! the parent itself was killed, the next [`RunDir::open`] of that directory ends what is left. A pid is only ever
-//! signalled while `/proc/PID/cmdline` is still the one that was noted: pids are used again.
+//! Every process is noted in its run directory by pid and time of birth. It is killed when its handle is dropped; when
+//! the parent itself was killed, the next [`RunDir::open`] of that directory ends what is left. A noted pid is only
+//! ever signalled while it belongs to a process born at that moment: pids are used again. (Not the command line: right
+//! after a start it is empty for a moment, as the kernel sets it after it has let the parent go on.)
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
@@ -80,7 +81,7 @@ impl RunDir {
         let note = self.note(name);
         // From here on dropping the handle ends the program.
         let process = Process { child, note: note.clone(), log: self.log(name), end_on_drop: true };
-        fs::write(&note, format!("{}\n{}", process.pid(), command_line(process.pid()).unwrap_or_default()))?;
+        fs::write(&note, format!("{}\n{}", process.pid(), birth(process.pid()).unwrap_or_default()))?;
         Ok(process)
     }
 
@@ -94,7 +95,7 @@ impl RunDir {
             let (pid, noted) = text.split_once('\n').unwrap_or((&text, ""));
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             match pid.parse::<u32>() {
-                Ok(pid) if !noted.is_empty() && command_line(pid).as_deref() == Some(noted) => {
+                Ok(pid) if !noted.is_empty() && birth(pid).as_deref() == Some(noted) => {
                     running.push((name, pid));
                 }
                 _ => fs::remove_file(&path)?,
@@ -125,11 +126,20 @@ impl RunDir {
     }
 }
 
-/// The command line of a process, or `None` where it has ended (a zombie has none).
-fn command_line(pid: u32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let text = String::from_utf8_lossy(&bytes).replace(['\0', '\n'], " ");
-    (!text.trim().is_empty()).then_some(text)
+/// What follows the name in `/proc/PID/stat`: state, parent, … (proc(5)).
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything, even a bracket.
+    Some(stat.rsplit_once(')')?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+/// When a running process was born: clock ticks since the machine's start, and which start that was. `None` where it
+/// has ended.
+fn birth(pid: u32) -> Option<String> {
+    let stat = stat(pid)?;
+    let (state, ticks) = (stat.first()?, stat.get(19)?);
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    (!["Z", "X"].contains(&state.as_str())).then(|| format!("{ticks} {}", boot.trim()))
 }
 
 /// The processes a process has started, and those they have.
@@ -139,10 +149,8 @@ fn descendants(of: u32) -> Vec<u32> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
             continue;
         };
-        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        // `pid (name) state ppid`; the name may hold anything.
-        let after = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        if let Some(parent) = after.split_whitespace().nth(1).and_then(|ppid| ppid.parse::<u32>().ok()) {
+        let Some(stat) = stat(pid) else { continue };
+        if let Some(parent) = stat.get(1).and_then(|parent| parent.parse::<u32>().ok()) {
             parents.push((pid, parent));
         }
     }
@@ -161,6 +169,14 @@ fn signal(name: &str, pid: u32) -> Result<()> {
     kill.args(["-c", &format!("kill -{name} {pid}")]).stdout(Stdio::null()).stderr(Stdio::null());
     kill.status().context("can't send a signal")?;
     Ok(())
+}
+
+/// Keeps the settings of whoever runs the harness away from the programs it starts.
+pub fn only_own_settings(command: &mut Command) {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    for name in names.filter(|name| name.to_string_lossy().starts_with("AEGIS_")) {
+        command.env_remove(name);
+    }
 }
 
 /// A running program.
@@ -254,7 +270,7 @@ mod tests {
     }
 
     fn alive(pid: u32) -> bool {
-        command_line(pid).is_some()
+        birth(pid).is_some()
     }
 
     #[test]
@@ -291,7 +307,7 @@ mod tests {
     fn a_pid_that_now_belongs_to_somebody_else_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let run = RunDir::open(dir.path()).unwrap();
-        fs::write(run.note("mine"), format!("{}\nanother program", std::process::id())).unwrap();
+        fs::write(run.note("mine"), format!("{}\n1 another", std::process::id())).unwrap();
         assert!(RunDir::open(dir.path()).unwrap().running().unwrap().is_empty());
         assert!(!run.note("mine").exists());
     }

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use reqwest::Client;
 
 use crate::net;
-use crate::process::{Process, RunDir, tail};
+use crate::process::{self, Process, RunDir, tail};
 use crate::programs::Programs;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -34,7 +34,7 @@ pub struct Settings {
     pub poll_millis: u64,
     /// `AEGIS_LOG`, e.g. `info` or `trace`.
     pub log: String,
-    /// A database of its own, or the embedded one.
+    /// Another database than the embedded one in the data directory.
     pub database_url: Option<String>,
     /// Any other variables, by name.
     pub more: Vec<(String, String)>,
@@ -108,16 +108,10 @@ impl Server {
     fn command(&self) -> Command {
         let settings = &self.settings;
         let mut command = Command::new(&self.programs.server);
-        let database = self
-            .settings
-            .database_url
-            .clone()
-            .unwrap_or_else(|| format!("sqlite:{}", self.data.join("aegis.db").display()));
+        process::only_own_settings(&mut command);
         command
             .env("AEGIS_BIND", format!("127.0.0.1:{}", self.port))
             .env("AEGIS_DATA_DIR", &self.data)
-            .env("AEGIS_DATABASE_URL", database)
-            .env("AEGIS_KEY_FILE", self.data.join("seal.keys"))
             .env("AEGIS_NETWORK", "regtest")
             .env("AEGIS_NODES", settings.nodes.join(","))
             .env("AEGIS_FINALITY_DEPTH", settings.finality_depth.to_string())
@@ -126,7 +120,15 @@ impl Server {
             .env("AEGIS_POLL_MILLIS", settings.poll_millis.to_string())
             .env("AEGIS_PASSIVATE_SECONDS", "30")
             .env("AEGIS_LOG", &settings.log)
+            // Everybody shares one address here.
+            .env("AEGIS_RATE_REQUESTS_PER_SECOND", "2000")
+            .env("AEGIS_RATE_BURST", "5000")
+            .env("AEGIS_RATE_CREDENTIALS_PER_MINUTE", "2000")
+            .env("AEGIS_RATE_LOGINS_PER_MINUTE", "2000")
             .envs(settings.more.iter().cloned());
+        if let Some(url) = &settings.database_url {
+            command.env("AEGIS_DATABASE_URL", url);
+        }
         if let Some(address) = settings.platform_address {
             command
                 .env("AEGIS_PLATFORM_FEE_BPS", settings.platform_fee_bps.to_string())

@@ -11,10 +11,11 @@ use futures_util::future::{join_all, try_join_all};
 use serde_json::Value;
 
 use crate::api::Eyes;
-use crate::devnet::{Chain, Funds, Miner};
+use crate::devnet::{Chain, Funds, Miner, State};
 use crate::participant::Participant;
 use crate::process::RunDir;
 use crate::programs::Programs;
+use crate::relay::Relay;
 use crate::server::{Server, Settings};
 use crate::timeline::{Follower, Timeline};
 
@@ -34,8 +35,8 @@ pub struct Plan {
     pub block_time: Duration,
     /// Changes the server's settings.
     pub settings: fn(&mut Settings),
-    /// The server's URL as participants are to see it, e.g. through a relay; its real one where left out.
-    pub entrance: Option<String>,
+    /// Whether every participant reaches the server through a relay of its own.
+    pub relay: bool,
     /// Whether the timeline only remembers.
     pub quiet: bool,
 }
@@ -44,7 +45,9 @@ pub struct Plan {
 pub struct Person {
     /// The program.
     pub program: Participant,
-    /// Its view of the server, for watching only.
+    /// Stands between the program and the server, where the plan says so.
+    pub relay: Option<Relay>,
+    /// Its view of the server, for watching only; never through the relay.
     pub eyes: Arc<Eyes>,
     /// Where its contracts pay it.
     pub payout: Address,
@@ -93,14 +96,13 @@ impl World {
         let server = Server::start(&run, &programs, settings).await?;
         timeline.say("world", "the server is up");
 
-        let entrance = plan.entrance.clone().unwrap_or_else(|| server.url());
         let mut people = BTreeMap::new();
         for name in &plan.people {
             let (payout, payee) = funds.new_payee(name).await?;
             let program = Participant::new(&run, &programs.participant, name, &chain.daemon())?;
-            std::fs::write(program.home().join("policy.toml"), POLICY)?;
             let eyes = Arc::new(Eyes::new(&server.url(), name, program.password())?);
-            people.insert((*name).to_owned(), Person { program, eyes, payout, payee });
+            let relay = if plan.relay { Some(Relay::start(server.port()).await?) } else { None };
+            people.insert((*name).to_owned(), Person { program, relay, eyes, payout, payee });
         }
         let miner = Miner::start(Arc::clone(&chain), funds.address().to_string(), plan.block_time);
         let block_time = plan.block_time;
@@ -116,15 +118,16 @@ impl World {
             run,
             block_time,
         };
-        world.introduce(&entrance, &plan.arbiters).await?;
+        world.introduce(&plan.arbiters).await?;
         Ok(world)
     }
 
-    async fn introduce(&mut self, entrance: &str, arbiters: &[&str]) -> Result<()> {
+    async fn introduce(&mut self, arbiters: &[&str]) -> Result<()> {
         let registered = self.people.values().map(async |person| {
             let payout = person.payout.to_string();
             let name = person.program.name();
-            let arguments = ["init", "--server", entrance, "--username", name, "--network", "regtest"];
+            let entrance = person.relay.as_ref().map_or_else(|| self.server.url(), Relay::url);
+            let arguments = ["init", "--server", &entrance, "--username", name, "--network", "regtest"];
             let arguments: Vec<&str> = arguments.into_iter().chain(["--payout-address", &payout]).collect();
             let made = person.program.cmd(&arguments).await?;
             let pin = made.get("pin").and_then(Value::as_str).context("init did not give a pin")?;
@@ -138,6 +141,7 @@ impl World {
             for (name, pin) in pins.iter().filter(|(name, _)| name != person.program.name()) {
                 person.program.cmd(&["pin", "add", name, pin]).await?;
             }
+            std::fs::write(person.program.home().join("policy.toml"), POLICY)?;
             person.program.start()
         });
         try_join_all(pinned).await?;
@@ -167,10 +171,10 @@ impl World {
     }
 
     /// Lets everything run when this value is dropped, until `RunDir::end_all`.
-    pub fn keep(&self) {
-        self.chain.keep();
-        self.funds.keep();
+    pub fn keep(&self) -> Result<()> {
+        State::leave(&self.run, &self.chain, &self.funds)?;
         self.server.keep();
         self.people.values().for_each(|person| person.program.keep());
+        Ok(())
     }
 }

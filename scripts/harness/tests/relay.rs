@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aegis_harness::relay::{Action, Moment, Relay, hook, once_at};
+use aegis_harness::relay::{Action, Moment, Relay, edit_request, edit_response, hook, once_at};
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -120,4 +120,25 @@ async fn a_websocket_passes_and_its_payloads_are_recorded_unmasked() {
     }
     let frames = relay.record().exchanges().remove(0).frames;
     assert!(frames.contains(&(true, b"hello".to_vec())) && frames.contains(&(false, long.into_bytes())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_is_edited_on_its_way_there_and_back() {
+    let relay = Relay::start(echo().await).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let edit = |value: &mut serde_json::Value| {
+        let chosen = value["amount"] == "5";
+        if chosen {
+            value["amount"] = "6".into();
+        }
+        chosen
+    };
+    relay.set_hook(Some(edit_request("/x", edit)));
+    assert_eq!(post(&client, &relay, "{\"amount\":\"5\"}").await.unwrap(), "{\"amount\":\"6\"}");
+    assert_eq!(relay.record().exchanges()[0].response_body, b"{\"amount\":\"6\"}");
+    relay.set_hook(Some(edit_response("/x", edit)));
+    assert_eq!(post(&client, &relay, "{\"amount\":\"5\"}").await.unwrap(), "{\"amount\":\"6\"}");
+    assert_eq!(relay.record().exchanges()[1].response_body, b"{\"amount\":\"5\"}");
+    relay.set_hook(Some(edit_response("/elsewhere", edit)));
+    assert_eq!(post(&client, &relay, "{\"amount\":\"5\"}").await.unwrap(), "{\"amount\":\"5\"}");
 }

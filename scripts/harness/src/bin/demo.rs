@@ -48,7 +48,8 @@ fn conclude(world: &World, report: &Report) -> Result<()> {
 fn how_to_go_on(world: &World) -> Result<()> {
     print("\nleft running:")?;
     print(&format!("  server   {}", world.server.url()))?;
-    print(&format!("  monerod  {} (a block each second only while the demo runs)", world.chain.daemon()))?;
+    print(&format!("  monerod  {} ", world.chain.daemon()))?;
+    print(&format!("  blocks   scripts/devnet --dir {} mine N", world.run.path().display()))?;
     let alice = &world.person("alice")?.program;
     let login = world.run.private_file(
         "alice.env",
@@ -64,13 +65,25 @@ fn how_to_go_on(world: &World) -> Result<()> {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match act(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            // Nobody listens where this fails.
+            let _ = writeln!(std::io::stderr(), "demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all is well.
+async fn act(arguments: Arguments) -> Result<bool> {
     if arguments.stop {
         for name in RunDir::at(&arguments.dir).end_all()? {
             print(&format!("ended {name}"))?;
         }
-        return Ok(ExitCode::SUCCESS);
+        return Ok(true);
     }
     // Ends what an earlier run left before its folder is emptied.
     drop(RunDir::open(&arguments.dir)?);
@@ -82,15 +95,15 @@ async fn main() -> Result<ExitCode> {
         report = scenario::tell(&world, &Story::ALL) => report,
         _ = tokio::signal::ctrl_c() => {
             print("interrupted; ending everything")?;
-            return Ok(ExitCode::FAILURE);
+            return Ok(false);
         }
     };
     conclude(&world, &report)?;
     if arguments.keep {
         how_to_go_on(&world)?;
-        world.keep();
+        world.keep()?;
     } else {
         world.rest().await?;
     }
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(report.is_good())
 }

@@ -1,6 +1,5 @@
 //! An ordinary wallet with money, and the payees' addresses: what they receive is read from the chain by it.
 
-use std::process::Command;
 use std::time::Duration;
 
 use aegis_common::address::{Address, Network};
@@ -10,16 +9,14 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Chain;
-use crate::net;
-use crate::process::{Process, RunDir};
+use super::{Chain, WalletServer};
+use crate::process::RunDir;
 use crate::rpc::{Rpc, RpcError};
 
 /// The account whose subaddresses are the payees. Account 0 pays.
 pub const PAYEES: u32 = 1;
 /// Rewards unlock after sixty blocks (Monero `CRYPTONOTE_MINED_MONEY_UNLOCK_WINDOW`).
 const REWARD_LOCK: u64 = 60;
-const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A payment that was made.
 #[derive(Debug, Clone)]
@@ -89,98 +86,43 @@ struct SubaddressBalance {
 
 /// A funded wallet in a monero-wallet-rpc of its own.
 pub struct Funds {
-    process: std::sync::Mutex<Option<Process>>,
-    rpc: Rpc,
-    port: u16,
-    login: (String, String),
+    server: WalletServer,
     address: Address,
 }
 
 impl Funds {
-    /// Starts the wallet server; opens the wallet, or creates it at the first start. The login stands in a private file.
+    /// Starts the wallet server; opens the wallet, or creates it at the first start.
     pub async fn start(run: &RunDir, chain: &Chain) -> Result<Self> {
-        let folder = run.folder("funds")?;
-        let login = ("funds".to_owned(), net::random_hex(16)?);
-        for _ in 0..3 {
-            let port = net::free_port()?;
-            let lines = [
-                "rpc-bind-ip=127.0.0.1".to_owned(),
-                format!("rpc-bind-port={port}"),
-                format!("rpc-login={}:{}", login.0, login.1),
-                format!("wallet-dir={}", folder.display()),
-                format!("shared-ringdb-dir={}", folder.join("ring").display()),
-                format!("log-file={}", run.log("funds-own").display()),
-                format!("daemon-address={}", chain.daemon()),
-                "trusted-daemon=1\ndaemon-ssl=disabled\nrpc-ssl=disabled\nlog-level=0".to_owned(),
-                "non-interactive=1\nno-dns=1".to_owned(),
-            ];
-            let config = run.private_file("funds.conf", &lines.join("\n"))?;
-            let mut command = Command::new("monero-wallet-rpc");
-            command.arg("--config-file").arg(&config);
-            let mut process = run.spawn("funds", &mut command)?;
-            let rpc = Rpc::new(port, Some(login.clone()))?;
-            let answers =
-                net::until("monero-wallet-rpc", START_LIMIT, Duration::from_millis(300), async || {
-                    if process.ended()?.is_some() {
-                        return Ok(Some(false));
-                    }
-                    Ok(rpc.call::<Value>("get_version", json!({})).await.ok().map(|_| true))
-                });
-            if !answers.await? {
-                continue;
-            }
-            let wallet = json!({"filename": "funds", "password": "", "language": "English"});
-            if folder.join("funds.keys").exists() {
-                let _: Value = rpc.call("open_wallet", wallet).await?;
-            } else {
-                let _: Value = rpc.call("create_wallet", wallet).await?;
-                let _: Value = rpc.call("create_account", json!({"label": "payees"})).await?;
-            }
-            let process = std::sync::Mutex::new(Some(process));
-            return Self::with(process, rpc, port, login).await;
+        let server = WalletServer::start(run, "funds", chain).await?;
+        let wallet = json!({"filename": "funds", "password": "", "language": "English"});
+        if server.folder().join("funds.keys").exists() {
+            let _: Value = server.rpc().call("open_wallet", wallet).await?;
+        } else {
+            let _: Value = server.rpc().call("create_wallet", wallet).await?;
+            let _: Value = server.rpc().call("create_account", json!({"label": "payees"})).await?;
         }
-        bail!("monero-wallet-rpc does not start; see {}", run.log("funds").display())
+        Self::with(server).await
     }
 
     /// A wallet server that another process has started.
     pub async fn attach(port: u16, login: (String, String)) -> Result<Self> {
-        let rpc = Rpc::new(port, Some(login.clone()))?;
-        Self::with(std::sync::Mutex::new(None), rpc, port, login).await
+        Self::with(WalletServer::attach(port, login)?).await
     }
 
-    async fn with(
-        process: std::sync::Mutex<Option<Process>>,
-        rpc: Rpc,
-        port: u16,
-        login: (String, String),
-    ) -> Result<Self> {
-        let primary: MadeAddress = rpc.call("get_address", json!({"account_index": 0})).await?;
+    async fn with(server: WalletServer) -> Result<Self> {
+        let primary: MadeAddress = server.rpc().call("get_address", json!({"account_index": 0})).await?;
         primary.address.require(Network::Regtest)?;
-        Ok(Self { process, rpc, port, login, address: primary.address })
+        Ok(Self { server, address: primary.address })
     }
 
-    /// Lets the wallet server run when this value is dropped.
-    pub fn keep(&self) {
-        if let Ok(mut process) = self.process.lock()
-            && let Some(process) = process.as_mut()
-        {
-            process.keep();
-        }
-    }
-
-    /// Its port on loopback.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Name and password of its RPC.
-    pub fn login(&self) -> &(String, String) {
-        &self.login
+    /// The wallet server.
+    pub fn server(&self) -> &WalletServer {
+        &self.server
     }
 
     /// Its RPC, for everything else.
     pub fn rpc(&self) -> &Rpc {
-        &self.rpc
+        self.server.rpc()
     }
 
     /// Where rewards go.
@@ -201,7 +143,7 @@ impl Funds {
     }
 
     async fn spendable_outputs(&self) -> Result<u64> {
-        let balance: Balance = self.rpc.call("get_balance", json!({"account_index": 0})).await?;
+        let balance: Balance = self.rpc().call("get_balance", json!({"account_index": 0})).await?;
         let all = balance.per_subaddress.iter().map(|part| part.num_unspent_outputs).sum::<u64>();
         // Locked rewards count as unspent; without any unlocked money there is nothing to spend.
         Ok(if balance.unlocked_balance == 0 { 0 } else { all.saturating_sub(REWARD_LOCK) })
@@ -210,20 +152,20 @@ impl Funds {
     /// What can be spent now.
     pub async fn unlocked(&self) -> Result<Piconero> {
         self.refresh().await?;
-        let balance: Balance = self.rpc.call("get_balance", json!({"account_index": 0})).await?;
+        let balance: Balance = self.rpc().call("get_balance", json!({"account_index": 0})).await?;
         Ok(Piconero(balance.unlocked_balance))
     }
 
     /// Scans new blocks.
     pub async fn refresh(&self) -> Result<()> {
-        let _: Value = self.rpc.call("refresh", json!({})).await?;
+        let _: Value = self.rpc().call("refresh", json!({})).await?;
         Ok(())
     }
 
     /// Makes a payee's address; gives it with its number.
     pub async fn new_payee(&self, label: &str) -> Result<(Address, u32)> {
         let params = json!({"account_index": PAYEES, "label": label});
-        let made: MadeAddress = self.rpc.call("create_address", params).await?;
+        let made: MadeAddress = self.rpc().call("create_address", params).await?;
         Ok((made.address, made.address_index))
     }
 
@@ -234,7 +176,7 @@ impl Funds {
         let params = json!({"destinations": destinations, "account_index": 0, "get_tx_key": true});
         // -37: every unlocked output is in use; a few blocks later there are more.
         for _ in 0..30 {
-            match self.rpc.call::<Sent>("transfer", params.clone()).await {
+            match self.rpc().call::<Sent>("transfer", params.clone()).await {
                 Ok(sent) => {
                     return Ok(Payment { txid: sent.tx_hash, tx_keys: sent.tx_key, fee: Piconero(sent.fee) });
                 }
@@ -250,7 +192,7 @@ impl Funds {
 
     /// The secret keys of a transaction of this wallet.
     pub async fn tx_keys(&self, txid: Hash32) -> Result<String> {
-        let answer: Value = self.rpc.call("get_tx_key", json!({"txid": txid})).await?;
+        let answer: Value = self.rpc().call("get_tx_key", json!({"txid": txid})).await?;
         let key = answer.get("tx_key").and_then(Value::as_str).context("get_tx_key without a key")?;
         Ok(key.to_owned())
     }
@@ -259,7 +201,7 @@ impl Funds {
     pub async fn received(&self) -> Result<Vec<Incoming>> {
         self.refresh().await?;
         let params = json!({"transfer_type": "all", "account_index": PAYEES});
-        let found: Received = self.rpc.call("incoming_transfers", params).await?;
+        let found: Received = self.rpc().call("incoming_transfers", params).await?;
         let incoming = |transfer: &Transfer| Incoming {
             txid: transfer.tx_hash,
             subaddress: transfer.subaddr_index.minor,

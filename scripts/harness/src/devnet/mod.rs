@@ -3,7 +3,11 @@
 mod chain;
 mod funds;
 mod miner;
+mod state;
+mod wallet;
 
-pub use chain::Chain;
+pub use chain::{Chain, OnChain};
 pub use funds::{Funds, Incoming, PAYEES, Payment};
 pub use miner::Miner;
+pub use state::State;
+pub use wallet::WalletServer;

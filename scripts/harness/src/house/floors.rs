@@ -30,31 +30,29 @@ const COMMON: Floors = &[
 ];
 
 const SERVER: Floors = &[
-    // 1: what everything stands on
-    ("config", 1),
-    ("telemetry", 1),
+    // What everything stands on.
+    ("clock", 0),
+    ("config", 0),
     ("crypto", 1),
-    ("clock", 1),
-    // 2: one door for each outside system
+    ("telemetry", 1),
+    // One door for each outside system.
     ("store", 2),
     ("node", 2),
-    // 3: what the server does; use cases never import each other
+    // What the server does; use cases never import each other.
     ("accounts", 3),
     ("arbiters", 3),
     ("chain", 3),
     ("escrows", 3),
-    ("feed", 3),
-    // 4: who does it
+    // Who does it.
     ("actors", 4),
-    // 5: how it is reached
+    // How it is reached; sockets answer as the rest of the API does.
     ("api", 5),
-    ("ws", 5),
     ("jobs", 5),
-    // 6: how it is put together
-    ("app", 6),
-    ("admin", 6),
-    ("lib", 7),
-    ("main", 7),
+    ("ws", 6),
+    // How it is put together.
+    ("app", 7),
+    ("lib", 8),
+    ("main", 8),
 ];
 
 const PARTY: Floors = &[

@@ -4,6 +4,7 @@
 //! It speaks HTTP/1.1 over TCP on loopback. A WebSocket is passed through frame by frame after its upgrade; its payloads are
 //! recorded unmasked. `Accept-Encoding` and WebSocket extensions are removed, so that nothing is recorded compressed.
 
+mod hooks;
 mod http;
 mod record;
 mod websocket;
@@ -13,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use futures_util::future::BoxFuture;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+pub use hooks::{Hook, at_statement, edit_request, edit_response, hook, once_at};
 use http::Message;
 pub use record::{Exchange, Record};
 
@@ -46,35 +47,6 @@ pub enum Action {
     },
     /// Close the connection without an answer.
     Drop,
-}
-
-/// Called twice in each exchange; the relay waits for its decision.
-pub type Hook = Arc<dyn Fn(Moment, Exchange) -> BoxFuture<'static, Action> + Send + Sync>;
-
-/// A hook that decides at once.
-pub fn hook(decide: impl Fn(Moment, &Exchange) -> Action + Send + Sync + 'static) -> Hook {
-    Arc::new(move |moment, exchange| {
-        let action = decide(moment, &exchange);
-        Box::pin(async move { action })
-    })
-}
-
-/// A hook that runs `at` once, at the k-th exchange (counted from 0 in order of arrival) and the given moment, e.g. to kill
-/// somebody; everything passes.
-pub fn once_at(
-    k: u64,
-    moment: Moment,
-    at: impl Fn(&Exchange) -> BoxFuture<'static, ()> + Send + Sync + 'static,
-) -> Hook {
-    Arc::new(move |now, exchange| {
-        let hit = (now == moment && exchange.index == k).then(|| at(&exchange));
-        Box::pin(async move {
-            if let Some(done) = hit {
-                done.await;
-            }
-            Action::Pass
-        })
-    })
 }
 
 struct Shared {

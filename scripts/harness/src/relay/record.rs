@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use aegis_common::escrow::statement::Statement;
+use aegis_common::wire::escrow::StatementRequest;
 use anyhow::Result;
 use serde_json::Value;
 
@@ -59,13 +61,13 @@ impl Exchange {
         Ok(serde_json::from_slice(&self.response_body)?)
     }
 
-    /// The `kind` of the statement it posts, if it posts one.
-    pub fn statement_kind(&self) -> Option<String> {
+    /// The statement it posts, if it posts one.
+    pub fn statement(&self) -> Option<Statement> {
         if self.method != "POST" || !self.path.ends_with("/statements") {
             return None;
         }
-        let kind = self.request_json().ok()?.pointer("/signed/statement/kind")?.as_str()?.to_owned();
-        Some(kind)
+        let posted: StatementRequest = serde_json::from_slice(&self.request_body).ok()?;
+        Some(posted.signed.statement)
     }
 }
 

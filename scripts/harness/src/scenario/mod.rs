@@ -107,7 +107,7 @@ pub fn plan(dir: std::path::PathBuf, quiet: bool) -> Plan {
         arbiters: ARBITERS.to_vec(),
         block_time: Duration::from_millis(1000),
         settings: |_| {},
-        entrance: None,
+        relay: false,
         quiet,
     }
 }

@@ -1,28 +1,28 @@
 //! Runs of digits in arbitrary data, decoded in every way that could hold 32 bytes.
 
-/// Decoded runs: name of the encoding, bytes.
-pub fn runs(bytes: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
-    let mut found = Vec::new();
-    for run in split(bytes, u8::is_ascii_hexdigit, 64) {
-        for shift in 0..2 {
-            let digits = run.get(shift..).unwrap_or_default();
-            let even = digits.get(..digits.len() & !1).unwrap_or_default();
-            if let Ok(decoded) = hex::decode(even) {
-                found.push(("hex", decoded));
-            }
-        }
-    }
+/// Runs long enough to hold 32 bytes: name of the encoding, digits.
+pub fn runs(bytes: &[u8]) -> Vec<(&'static str, &[u8])> {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
-    for run in split(bytes, is_base64, 43) {
-        // A secret may begin at any of four places in a group; one of the shifts meets its alignment.
-        found.extend((0..4).map(|shift| ("base64", base64(run.get(shift..).unwrap_or_default()))));
-    }
     let is_base58 = |byte: &u8| byte.is_ascii_alphanumeric() && !b"0OIl".contains(byte);
-    for run in split(bytes, is_base58, 43) {
-        found.extend(base58_windows(run).into_iter().map(|decoded| ("base58", decoded)));
-        found.extend(base58_monero(run).into_iter().map(|decoded| ("Monero's base58", decoded)));
-    }
+    let mut found: Vec<_> = split(bytes, u8::is_ascii_hexdigit, 64).map(|run| ("hex", run)).collect();
+    found.extend(split(bytes, is_base64, 43).map(|run| ("base64", run)));
+    found.extend(split(bytes, is_base58, 43).map(|run| ("base58", run)));
     found
+}
+
+/// Every reading of a run, for every place in it where a secret may begin.
+pub fn decode(name: &str, run: &[u8]) -> Vec<Vec<u8>> {
+    let from = |shift: usize| run.get(shift..).unwrap_or_default();
+    match name {
+        "hex" => (0..2).filter_map(|shift| hex::decode(whole(from(shift), 2)).ok()).collect(),
+        "base64" => (0..4).map(|shift| base64(from(shift))).collect(),
+        _ => [base58_windows(run), base58_monero(run)].concat(),
+    }
+}
+
+/// The digits without those of an incomplete last group.
+fn whole(digits: &[u8], group: usize) -> &[u8] {
+    digits.get(..digits.len() - digits.len() % group).unwrap_or_default()
 }
 
 fn split<'a>(
@@ -98,29 +98,7 @@ fn base58_monero(run: &[u8]) -> Vec<Vec<u8>> {
     decoded.map(Iterator::collect).collect()
 }
 
-/// Whether `bytes` contains `text`.
-pub fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    let Some(first) = text.first() else { return false };
-    let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| byte == first) {
-        rest = rest.get(at..).unwrap_or_default();
-        if rest.starts_with(text) {
-            return true;
-        }
-        rest = rest.get(1..).unwrap_or_default();
-    }
-    false
-}
-
-/// Whether the words of `text` stand in `bytes` one after another, whatever is between them, in any case.
-pub fn contains_words(bytes: &[u8], text: &[u8]) -> bool {
-    let words = |bytes: &[u8]| -> Vec<Vec<u8>> {
-        bytes
-            .split(|byte| !byte.is_ascii_alphabetic())
-            .filter(|word| !word.is_empty())
-            .map(<[u8]>::to_ascii_lowercase)
-            .collect()
-    };
-    let wanted = words(text);
-    !wanted.is_empty() && words(bytes).windows(wanted.len()).any(|window| window == wanted)
+/// The words of a text: what stands between bytes that are no letters.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split(|byte| !byte.is_ascii_alphabetic()).filter(|word| !word.is_empty())
 }

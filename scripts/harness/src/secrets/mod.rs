@@ -7,12 +7,14 @@
 //! decoded.
 
 mod decode;
+mod evidence;
 mod shares;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use curve25519_dalek::scalar::Scalar;
 
+pub use evidence::{seen_by_server, shares};
 pub use shares::{Share, from_multisig_seed, mnemonic, of_wallet};
 
 /// l in little-endian bytes.
@@ -72,90 +74,137 @@ pub struct Search {
     names: Vec<String>,
     // By every 32-byte writing of each share.
     windows: HashMap<[u8; 32], Pattern>,
-    // Share, name of the writing, the writing.
-    texts: Vec<(usize, &'static str, Vec<u8>)>,
+    // Whether a window may begin with these two bytes: most data is passed over without a look-up.
+    begins: Vec<bool>,
+    decimals: Vec<(usize, Vec<u8>)>,
+    mnemonics: Vec<(usize, Vec<Vec<u8>>)>,
+}
+
+/// What one search has found and decoded so far. Traffic repeats itself; each run of digits is decoded once.
+#[derive(Default)]
+struct Progress {
+    found: Vec<Finding>,
+    decoded: HashSet<Vec<u8>>,
 }
 
 impl Search {
     /// Prepares the search.
     pub fn new(shares: &[Share]) -> Self {
-        let mut search = Self { names: Vec::new(), windows: HashMap::new(), texts: Vec::new() };
+        let mut search = Self {
+            names: Vec::new(),
+            windows: HashMap::new(),
+            begins: vec![false; 1 << 16],
+            decimals: Vec::new(),
+            mnemonics: Vec::new(),
+        };
         for (index, share) in shares.iter().enumerate() {
             search.names.push(share.owner.clone());
             let scalar = Scalar::from_bytes_mod_order(share.secret);
             for start in [scalar.to_bytes(), (-scalar).to_bytes()] {
                 let mut next = Some(start);
                 while let Some(number) = next {
-                    let mut reversed = number;
-                    reversed.reverse();
-                    search.windows.insert(number, Pattern { share: index, reversed: false });
-                    search.windows.insert(reversed, Pattern { share: index, reversed: true });
-                    search.texts.push((index, "decimal", decimal(&number).into_bytes()));
-                    search.texts.push((index, "decimal, big-endian", decimal(&reversed).into_bytes()));
+                    search.insert(index, number);
                     next = add(&number, &ORDER);
                 }
             }
             if let Some(words) = &share.words {
-                search.texts.push((index, "mnemonic words", words.clone().into_bytes()));
+                let words = decode::words(words.as_bytes()).map(<[u8]>::to_vec);
+                search.mnemonics.push((index, words.collect()));
             }
         }
         search
     }
 
-    fn look(&self, bytes: &[u8], encoding: &str, place: &str, found: &mut Vec<Finding>) {
+    fn insert(&mut self, share: usize, number: [u8; 32]) {
+        let mut backwards = number;
+        backwards.reverse();
+        for (writing, reversed) in [(number, false), (backwards, true)] {
+            if let Some(begins) = self.begins.get_mut(begin(&writing)) {
+                *begins = true;
+            }
+            self.windows.insert(writing, Pattern { share, reversed });
+            self.decimals.push((share, decimal(&writing).into_bytes()));
+        }
+    }
+
+    fn report(&self, share: usize, encoding: String, place: String, progress: &mut Progress) {
+        let share = self.names.get(share).cloned().unwrap_or_default();
+        progress.found.push(Finding { share, encoding, place });
+    }
+
+    fn look(&self, bytes: &[u8], encoding: &str, place: &str, progress: &mut Progress) {
         for (at, window) in bytes.windows(32).enumerate() {
-            let Ok(window) = <[u8; 32]>::try_from(window) else { continue };
-            if let Some(pattern) = self.windows.get(&window) {
+            if !self.begins.get(begin(window)).is_some_and(|begins| *begins) {
+                continue;
+            }
+            if let Some(pattern) = self.windows.get(window) {
                 let order = if pattern.reversed { ", reversed" } else { "" };
-                found.push(Finding {
-                    share: self.names.get(pattern.share).cloned().unwrap_or_default(),
-                    encoding: format!("{encoding}{order}"),
-                    place: format!("{place}, byte {at}"),
-                });
+                self.report(
+                    pattern.share,
+                    format!("{encoding}{order}"),
+                    format!("{place}, byte {at}"),
+                    progress,
+                );
+            }
+        }
+        for digits in bytes.split(|byte| !byte.is_ascii_digit()).filter(|run| run.len() >= SHORT_DECIMAL) {
+            for (share, text) in self.decimals.iter().filter(|(_, text)| text.len() >= SHORT_DECIMAL) {
+                if digits.windows(text.len()).any(|window| window == text) {
+                    self.report(*share, format!("decimal in {encoding}"), place.to_owned(), progress);
+                }
+            }
+        }
+        // Words may be in any case, and whatever is no letter may stand between them.
+        let words: Vec<&[u8]> = decode::words(bytes).collect();
+        for (share, mnemonic) in &self.mnemonics {
+            let same = |window: &[&[u8]]| {
+                window.iter().zip(mnemonic).all(|(word, wanted)| word.eq_ignore_ascii_case(wanted))
+            };
+            if !mnemonic.is_empty() && words.windows(mnemonic.len()).any(same) {
+                self.report(*share, format!("mnemonic words in {encoding}"), place.to_owned(), progress);
             }
         }
     }
 
-    /// Every share found in a piece of data, in any writing, up to two encodings deep (hex inside base64 and the like).
-    pub fn in_piece(&self, place: &str, piece: &[u8]) -> Vec<Finding> {
-        let mut found = Vec::new();
-        self.at_depth(place, "raw", piece, 2, &mut found);
-        found
-    }
-
-    fn at_depth(&self, place: &str, encoding: &str, bytes: &[u8], depth: u8, found: &mut Vec<Finding>) {
-        self.look(bytes, encoding, place, found);
-        self.look_for_texts(bytes, encoding, place, found);
+    fn at_depth(&self, place: &str, encoding: &str, bytes: &[u8], depth: u8, progress: &mut Progress) {
+        self.look(bytes, encoding, place, progress);
         if depth == 0 {
             return;
         }
-        for (name, decoded) in decode::runs(bytes) {
+        for (name, run) in decode::runs(bytes) {
+            if !progress.decoded.insert([name.as_bytes(), run].concat()) {
+                continue;
+            }
             let inner = if encoding == "raw" { name.to_owned() } else { format!("{name} in {encoding}") };
-            self.at_depth(place, &inner, &decoded, depth - 1, found);
-        }
-    }
-
-    fn look_for_texts(&self, bytes: &[u8], encoding: &str, place: &str, found: &mut Vec<Finding>) {
-        for (share, name, text) in &self.texts {
-            // Words may be separated by anything that is no letter; numbers may be written with zeros in front.
-            let hit = if *name == "mnemonic words" {
-                decode::contains_words(bytes, text)
-            } else {
-                text.len() > 60 && decode::contains(bytes, text)
-            };
-            if hit {
-                found.push(Finding {
-                    share: self.names.get(*share).cloned().unwrap_or_default(),
-                    encoding: format!("{name} in {encoding}"),
-                    place: place.to_owned(),
-                });
+            for decoded in decode::decode(name, run) {
+                self.at_depth(place, &inner, &decoded, depth - 1, progress);
             }
         }
     }
 
-    /// Every share found in named pieces of data.
+    /// Every share found in named pieces of data, in any writing, up to two encodings deep (hex inside base64 and the like).
     pub fn in_all<'a>(&self, pieces: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Vec<Finding> {
-        pieces.into_iter().flat_map(|(place, piece)| self.in_piece(place, piece)).collect()
+        let mut progress = Progress::default();
+        for (place, piece) in pieces {
+            self.at_depth(place, "raw", piece, 2, &mut progress);
+        }
+        progress.found
+    }
+
+    /// Every share found in one piece of data.
+    pub fn in_piece(&self, place: &str, piece: &[u8]) -> Vec<Finding> {
+        self.in_all([(place, piece)])
+    }
+}
+
+/// A share has 75 to 78 decimal digits; one so small that it has fewer than this does not occur.
+const SHORT_DECIMAL: usize = 60;
+
+/// A window's first two bytes as a number.
+fn begin(window: &[u8]) -> usize {
+    match window {
+        [first, second, ..] => usize::from(*first) << 8 | usize::from(*second),
+        _ => 0,
     }
 }
 

@@ -88,7 +88,7 @@ pub async fn mnemonic(rpc: &Rpc, secret: &[u8; 32]) -> Result<String> {
     );
     let name = format!("scratch-{}", crate::net::random_hex(8)?);
     let params = json!({
-        "filename": name, "password": "", "restore_height": 0, "address": address.to_string(),
+        "filename": name, "password": "", "restore_height": 0, "language": "English", "address": address.to_string(),
         "spendkey": hex::encode(scalar.to_bytes()), "viewkey": hex::encode(view.to_bytes()),
     });
     let _: Value = rpc.call("generate_from_keys", params).await?;

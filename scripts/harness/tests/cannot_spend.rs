@@ -1,0 +1,39 @@
+//! From everything the server ever saw, no spend share can be recovered.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
+use aegis_harness::scenario::{self, Story};
+use aegis_harness::secrets::{Search, seen_by_server, shares};
+use aegis_harness::world::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_the_server_ever_saw_holds_a_spend_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut plan = scenario::plan(dir.path().to_owned(), true);
+    plan.relay = true;
+    plan.settings = |settings| settings.log = "trace".to_owned();
+    let world = World::start(&plan).await.unwrap();
+    // Every kind of statement: a ruling, a settlement, a refused signature.
+    let report =
+        scenario::tell(&world, &[Story::DisputeSplit, Story::CosignedSplit, Story::StaleNonces]).await;
+    assert!(report.is_good(), "{:?}\n{}", report.failures, world.timeline.lines().join("\n"));
+    world.rest().await.unwrap();
+
+    let shares = shares(&world).await.unwrap();
+    // Three parties in three escrows, each with a share and the two keys it is made of.
+    assert_eq!(shares.len(), 27);
+    let evidence = seen_by_server(&world).await.unwrap();
+    let bytes: usize = evidence.iter().map(|(_, piece)| piece.len()).sum();
+    assert!(bytes > 1 << 20, "only {bytes} bytes of evidence were gathered");
+    let search = Search::new(&shares);
+    let pieces = || evidence.iter().map(|(place, piece)| (place.as_str(), piece.as_slice()));
+    assert_eq!(search.in_all(pieces()), []);
+
+    // The search is not blind: shares planted in the same evidence are found, every one.
+    let mut planted = evidence.first().unwrap().1.clone();
+    for share in &shares {
+        let middle = planted.len() / 2;
+        planted.splice(middle..middle, format!(" {} ", hex::encode(share.secret)).into_bytes());
+    }
+    let found = search.in_piece("planted", &planted);
+    assert!(shares.iter().all(|share| found.iter().any(|finding| finding.share == share.owner)));
+}
