@@ -56,6 +56,38 @@ pub enum Expert {
         #[command(flatten)]
         wallet: WalletArgs,
     },
+    /// List wallet files and their password, for audits of what the server must never have seen.
+    Wallets,
+}
+
+/// A wallet file of an escrow.
+#[derive(serde::Serialize)]
+struct WalletFile {
+    escrow: String,
+    keys: PathBuf,
+    password: String,
+}
+
+fn wallet_files(context: &Context) -> Result<Vec<WalletFile>, EngineError> {
+    let desk = context.desk()?;
+    let password = desk.keys(|keys| keys.wallet_password().expose().to_owned());
+    let folder = context.home.join("wallet").join("wallets");
+    let entries = std::fs::read_dir(&folder).map_err(|error| EngineError::Person(error.to_string()))?;
+    let mut files = Vec::new();
+    for entry in entries.flatten() {
+        let keys = entry.path();
+        let name =
+            keys.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".keys"));
+        // `ESCROW-ATTEMPT.keys`
+        if let Some((escrow, _attempt)) = name.and_then(|name| name.rsplit_once('-')) {
+            files.push(WalletFile {
+                escrow: escrow.to_owned(),
+                keys: keys.clone(),
+                password: password.clone(),
+            });
+        }
+    }
+    Ok(files)
 }
 
 async fn open_wallet(
@@ -155,7 +187,16 @@ pub async fn restore_check(context: &Context, which: Which, args: WalletArgs) ->
 }
 
 pub async fn expert(context: &Context, expert: Expert) -> Result<(), EngineError> {
-    let Expert::Export { which, wallet: args } = expert;
+    let (which, args) = match expert {
+        Expert::Wallets => {
+            let files = wallet_files(context)?;
+            let lines =
+                || files.iter().map(|file| file.keys.display().to_string()).collect::<Vec<_>>().join("\n");
+            output::result(context.json, &files, lines);
+            return Ok(());
+        }
+        Expert::Export { which, wallet } => (which, wallet),
+    };
     let (desk, wallet) = open_wallet(context, &args).await?;
     let held = desk.hold(which.id).await?;
     let name = WalletName::of(which.id, held.book.setup().rounds().attempt());
