@@ -290,3 +290,14 @@ fn a_proposal_that_its_cosigner_sends_without_a_word_still_completes_the_escrow(
     sim.mine(10);
     assert_eq!(sim.status(), Status::CompletedReleased);
 }
+
+#[test]
+fn what_a_payout_returns_to_the_escrow_is_no_deposit() {
+    let mut sim = released();
+    let before = sim.escrow.deposits.all().len();
+    let txid = sim.pay();
+    let mut residue = sim.output(Slot::Payment, Piconero(162_000_000));
+    residue.output.tx = txid;
+    assert_eq!(sim.see(residue), Err(Rejected::AlreadyDone));
+    assert_eq!(sim.escrow.deposits.all().len(), before);
+}
