@@ -1,10 +1,14 @@
 //! Commits a second with many callers, beside the same writes one transaction at a time in plain Diesel;
 //! and how long the watcher takes to load 100,000 view keys.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use aegis_common::escrow::statement::Act;
 use aegis_common::ids::UserId;
-use aegis_server::store::{Commit, DatabaseUrl, MAX_PAGE, Store};
+use aegis_common::role::Role;
+use aegis_common::testing::{Sim, contract};
+use aegis_server::store::{Commit, DatabaseUrl, MAX_PAGE, NewEvent, Store};
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
@@ -133,6 +137,28 @@ async fn opened(store: &Store, people: [UserId; 3]) -> Vec<Commit> {
     openings
 }
 
+/// The next change, of the size that real ones have: an active escrow's snapshot, a statement, an event for each party.
+fn step(before: &Commit) -> Commit {
+    static REAL: LazyLock<(String, String)> = LazyLock::new(|| {
+        let mut sim = Sim::new(contract());
+        sim.active();
+        let said = sim.sign(Role::Buyer, Act::Confirm {});
+        (serde_json::to_string(&sim.escrow).unwrap(), serde_json::to_string(&said).unwrap())
+    });
+    let mut commit = next(before);
+    commit.escrow.snapshot.clone_from(&REAL.0);
+    if let Some(entry) = &mut commit.journal {
+        entry.event.clone_from(&REAL.1);
+    }
+    let arbiter = NewEvent {
+        user_id: commit.escrow.arbiter_id,
+        event_id: uuid::Uuid::now_v7(),
+        ..commit.events[0].clone()
+    };
+    commit.events.push(arbiter);
+    commit
+}
+
 /// Every caller changes its own escrow as fast as it is answered.
 async fn grouped(store: &Store, people: [UserId; 3]) -> f64 {
     let openings = opened(store, people).await;
@@ -142,7 +168,7 @@ async fn grouped(store: &Store, people: [UserId; 3]) -> f64 {
         tokio::spawn(async move {
             let mut count = 0_u32;
             while begin.elapsed() < TIME {
-                commit = next(&commit);
+                commit = step(&commit);
                 store.commit(commit.clone()).await.unwrap();
                 count += 1;
             }
@@ -179,7 +205,7 @@ async fn plain(url: &DatabaseUrl, store: &Store, people: [UserId; 3]) -> f64 {
         let begin = Instant::now();
         while begin.elapsed() < TIME {
             for commit in &mut openings {
-                *commit = next(commit);
+                *commit = step(commit);
                 transact(commit);
                 count += 1;
             }

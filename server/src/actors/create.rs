@@ -37,7 +37,8 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
         escrow: held.to_row(now)?,
         expected: Expected::New,
         journal: None,
-        events: rows::events(&held.escrow, FIRST, &announced).map_err(|error| inconsistent(id, error))?,
+        events: rows::events(&held.escrow, FIRST, &announced, held.escrow.created_at)
+            .map_err(|error| inconsistent(id, error))?,
         idempotency: Some(IdempotencyRow {
             user_id: initiator,
             key: key.clone(),

@@ -236,7 +236,7 @@ impl Desk {
             event: entry.to_text().map_err(|error| inconsistent(self.id, error))?,
             statement_hash: change.statement,
         };
-        let events = rows::events(&next.escrow, next.version, &change.effects);
+        let events = rows::events(&next.escrow, next.version, &change.effects, now);
         // Only a key that was checked against an attested address: others may come with any statement.
         let attested = change.attested.as_ref();
         Ok(Commit {
