@@ -5,7 +5,7 @@
 
 use aegis_common::address::{Address, AddressKind};
 use aegis_common::amount::Piconero;
-use aegis_common::escrow::deposits::{Received, final_at};
+use aegis_common::escrow::deposits::{Received, Slot, final_at};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
@@ -17,7 +17,7 @@ use super::EngineError;
 use super::desk::Held;
 use super::run::Engine;
 use super::setup::Progress;
-use crate::authority::{Authorised, authorised, needs_consent};
+use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::Sign;
 use crate::wallet::{
@@ -34,6 +34,8 @@ const PRIORITY: Priority = Priority::Low;
 struct Holdings {
     received: Received,
     inputs: u64,
+    /// The same, output by output, with the times of their blocks.
+    paid: Vec<(Slot, Piconero, Timestamp)>,
 }
 
 /// What this participant may sign.
@@ -103,19 +105,23 @@ impl Engine {
                 && tip >= final_at(output.block_height, contract.finality_depth)
         };
         let incoming = session.incoming().await?;
-        let mut received = Received::default();
-        let mut inputs = 0;
+        let paid_at = session.paid_at().await?;
+        let (mut received, mut inputs, mut paid) = (Received::default(), 0, Vec::new());
         for output in incoming.iter().filter(|output| counts(output)) {
-            let slot = match output.subaddr_index.minor {
-                0 => &mut received.payment,
-                1 => &mut received.seller_deposit,
-                2 => &mut received.buyer_deposit,
-                _ => continue,
+            let Some(slot) = Slot::of_subaddress(output.subaddr_index.minor) else { continue };
+            let sum = match slot {
+                Slot::Payment => &mut received.payment,
+                Slot::SellerDeposit => &mut received.seller_deposit,
+                Slot::BuyerDeposit => &mut received.buyer_deposit,
             };
-            *slot = slot.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
+            *sum = sum.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
             inputs += 1;
+            let seconds = paid_at.get(&output.tx_hash).and_then(|at| i64::try_from(*at).ok());
+            let at = seconds.and_then(|at| Timestamp::from_second(at).ok());
+            // A time that is not known is never early enough.
+            paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
         }
-        Ok(Holdings { received, inputs })
+        Ok(Holdings { received, inputs, paid })
     }
 
     /// Whether this participant may sign what the server says stands: authorised by the statements, the one outcome it
@@ -127,15 +133,18 @@ impl Engine {
         holdings: &Holdings,
     ) -> Result<Result<Agreed, Progress>, EngineError> {
         let book = &held.book;
-        let funded = holdings.received.payment >= book.contract.amount
-            && holdings.received.buyer_deposit >= book.contract.buyer_deposit;
-        let Authorised { outcome, authority } =
-            authorised(&book.contract, &book.transcript, funded, self.clock.now())
-                .ok_or_else(|| Fault::Payout("nobody has authorised a payout".to_owned()))?;
-        if (outcome, authority) != (view.outcome, view.authority) {
+        let now = self.clock.now();
+        let authorised = |funded: &bool| authorised(&book.contract, &book.transcript, *funded, now);
+        let named = |found: &Authorised| (found.outcome, found.authority) == (view.outcome, view.authority);
+        let found: Vec<Authorised> =
+            funded_at_expiry(&book.contract, &holdings.paid).iter().filter_map(authorised).collect();
+        if found.is_empty() {
+            return Err(Fault::Payout("nobody has authorised a payout".to_owned()).into());
+        }
+        let Some(Authorised { outcome, authority }) = found.into_iter().find(named) else {
             let why = "the server names an outcome that the signed statements do not authorise";
             return Err(Fault::Payout(why.to_owned()).into());
-        }
+        };
         if book.outcome.is_some_and(|signed| signed != outcome) {
             return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
         }
