@@ -15,6 +15,7 @@ pub mod desk;
 pub mod payout;
 pub mod run;
 pub mod setup;
+pub mod terms;
 
 use aegis_common::escrow::payout::PayoutError;
 
