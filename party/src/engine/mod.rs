@@ -12,6 +12,7 @@
 //! payout against the contract, before anything is signed.
 
 pub mod desk;
+mod holdings;
 pub mod payout;
 pub mod run;
 pub mod setup;

@@ -5,7 +5,6 @@
 
 use aegis_common::address::{Address, AddressKind};
 use aegis_common::amount::Piconero;
-use aegis_common::escrow::deposits::{Received, Slot, final_at};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
@@ -15,28 +14,20 @@ use aegis_common::wire::escrow::PayoutView;
 
 use super::EngineError;
 use super::desk::Held;
+use super::holdings::Holdings;
 use super::run::Engine;
 use super::setup::Progress;
 use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::Sign;
 use crate::wallet::{
-    Described, Destination, IncomingTransfer, Priority, Session, TxShape, WalletError, WalletName,
-    estimate_fee,
+    Described, Destination, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
 };
 
 /// Ring size since the hard fork of August 2022; a smaller ring would mark the payout.
 const RING_SIZE: u64 = 16;
 /// The lowest level: blocks have room, and a payout that waits an hour is no loss. It keeps the fee inside the band.
 const PRIORITY: Priority = Priority::Low;
-
-/// What this participant's own wallet holds for an escrow.
-struct Holdings {
-    received: Received,
-    inputs: u64,
-    /// The same, output by output, with the times of their blocks.
-    paid: Vec<(Slot, Piconero, Timestamp)>,
-}
 
 /// What this participant may sign.
 struct Agreed {
@@ -91,37 +82,6 @@ impl Engine {
             }
             other => other,
         }
-    }
-
-    /// What the own wallet has received and may spend, counted as the contract counts.
-    async fn holdings(&self, held: &Held<'_>, session: &mut Session<'_>) -> Result<Holdings, EngineError> {
-        session.refresh().await?;
-        // The wallet's height is one above the newest block's.
-        let tip = session.height().await?.saturating_sub(1);
-        let contract = &held.book.contract;
-        let counts = |output: &IncomingTransfer| {
-            output.unlocked
-                && output.amount >= contract.dust_limit
-                && tip >= final_at(output.block_height, contract.finality_depth)
-        };
-        let incoming = session.incoming().await?;
-        let paid_at = session.paid_at().await?;
-        let (mut received, mut inputs, mut paid) = (Received::default(), 0, Vec::new());
-        for output in incoming.iter().filter(|output| counts(output)) {
-            let Some(slot) = Slot::of_subaddress(output.subaddr_index.minor) else { continue };
-            let sum = match slot {
-                Slot::Payment => &mut received.payment,
-                Slot::SellerDeposit => &mut received.seller_deposit,
-                Slot::BuyerDeposit => &mut received.buyer_deposit,
-            };
-            *sum = sum.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
-            inputs += 1;
-            let seconds = paid_at.get(&output.tx_hash).and_then(|at| i64::try_from(*at).ok());
-            let at = seconds.and_then(|at| Timestamp::from_second(at).ok());
-            // A time that is not known is never early enough.
-            paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
-        }
-        Ok(Holdings { received, inputs, paid })
     }
 
     /// Whether this participant may sign what the server says stands: authorised by the statements, the one outcome it
