@@ -1,11 +1,13 @@
 //! Whose word stands, decided from the verified transcript alone: a participant never signs because the server says
 //! so. The first decisive statement in the transcript's order counts; expiry counts only where there is none.
 
+use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
+use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::outcome::{Authority, Outcome, at_expiry};
 use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::role::Role;
-use aegis_common::time::Timestamp;
+use aegis_common::time::{SignedDuration, Timestamp};
 
 /// An outcome and by whose word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +20,8 @@ pub struct Authorised {
 
 /// The outcome that the transcript (in its order), the contract and this participant's own clock authorise.
 ///
-/// `funded` is what this participant's own wallet says: whether the buyer's part was paid in full.
+/// `funded` is what this participant's own wallet says: whether the buyer's part was paid in full at expiry
+/// ([`funded_at_expiry`]).
 pub fn authorised(
     contract: &Contract,
     transcript: &[SignedStatement],
@@ -47,6 +50,31 @@ pub fn authorised(
     }
     let expired = now >= contract.expires_at && !disputed;
     expired.then(|| Authorised { outcome: at_expiry(contract, funded), authority: Authority::Expiry })
+}
+
+/// Seconds that a block may take: two minutes on average, with room for slow ones and for clocks that differ.
+const SLOW_BLOCK: i64 = 360;
+
+/// What may be said of the question whether the buyer's part was paid in full when the contract expired. `paid` are the
+/// outputs that count, with the times of their blocks.
+///
+/// Money that was mined after expiry funds nothing: else a seller could top up what a buyer had left unpaid, and have
+/// an escrow that never began paid out to itself. Where the missing part was mined so shortly before expiry that it
+/// may have become final before or after, both answers hold, and the server's is taken.
+pub fn funded_at_expiry(contract: &Contract, paid: &[(Slot, Piconero, Timestamp)]) -> &'static [bool] {
+    let covered = |slot: Slot, by: Timestamp| {
+        let in_time = paid.iter().filter(|(known, _, at)| *known == slot && *at <= by);
+        let sum = Piconero::sum(in_time.map(|(_, amount, _)| *amount));
+        sum.is_some_and(|sum| sum >= slot.required(contract))
+    };
+    let funded = |by| covered(Slot::Payment, by) && covered(Slot::BuyerDeposit, by);
+    let finality = SignedDuration::from_secs(SLOW_BLOCK * i64::from(contract.finality_depth));
+    let surely = contract.expires_at.checked_sub(finality).unwrap_or(Timestamp::MIN);
+    match (funded(surely), funded(contract.expires_at)) {
+        (true, _) => &[true],
+        (false, true) => &[true, false],
+        (false, false) => &[false],
+    }
 }
 
 /// Takes a trader's offer; the outcome once both standing offers are the same.

@@ -68,6 +68,9 @@ pub struct Book {
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
     pub sync: Option<(u32, String)>,
+    /// The own wallet has seen the buyer's part, final.
+    #[serde(default)]
+    pub funded: bool,
     /// The one outcome this participant has ever put its signature to.
     pub outcome: Option<Outcome>,
     /// The person agreed to sign this outcome.
@@ -118,6 +121,7 @@ impl Book {
             acknowledged: None,
             attempts: BTreeMap::new(),
             sync: None,
+            funded: false,
             outcome: None,
             consent: None,
             payouts: Vec::new(),

@@ -43,7 +43,14 @@ pub struct Policy {
     /// Contracts above this amount, in XMR, always ask; none for no limit.
     #[serde(default)]
     pub max_amount_xmr: Option<String>,
+    /// Contracts whose arbiter's and platform's fee together exceed these basis points always ask; 1000 where left out.
+    /// The server sets the fees.
+    #[serde(default)]
+    pub max_fee_bps: Option<u16>,
 }
+
+/// A tenth.
+const MAX_FEE_BPS: u16 = 1_000;
 
 /// The policy file is unusable.
 #[derive(Debug, thiserror::Error)]
@@ -88,9 +95,11 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Whether the contract's price is within the limit.
+    /// Whether the contract's price and fees are within the limits.
     pub fn covers(&self, contract: &Contract) -> bool {
         let limit = self.max_amount_xmr.as_deref().and_then(|text| Piconero::from_xmr(text).ok());
-        limit.is_none_or(|limit| contract.amount <= limit)
+        let platform = contract.platform_fee.as_ref().map_or(0, |fee| fee.bps);
+        let fees = contract.arbiter_fee_bps.saturating_add(platform);
+        limit.is_none_or(|limit| contract.amount <= limit) && fees <= self.max_fee_bps.unwrap_or(MAX_FEE_BPS)
     }
 }

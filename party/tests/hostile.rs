@@ -12,14 +12,19 @@ use aegis::daemon::Daemon;
 use aegis::engine::desk::Desk;
 use aegis::engine::payout::SystemClock;
 use aegis::engine::run::{Engine, Report};
+use aegis::engine::terms::asked_for;
 use aegis::keys::{KeyStore, PinSource, Profile, PublicKeys, Secret};
-use aegis::policy::Policy;
+use aegis::policy::{Accept, Policy};
 use aegis::wallet::{Login, MultisigWallet, WalletAccess};
 use aegis_common::address::Network;
+use aegis_common::amount::Piconero;
 use aegis_common::code::Code;
+use aegis_common::escrow::contract::{Contract, DefaultOutcome, PlatformFee};
 use aegis_common::ids::EscrowId;
+use aegis_common::role::Role;
 use aegis_common::testing::{Cast, Person, Sim, address, contract};
-use aegis_common::wire::escrow::{EscrowPage, EscrowView};
+use aegis_common::time::SignedDuration;
+use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowPage, EscrowView};
 use aegis_common::wire::problem::Problem;
 use liar::{Liar, token};
 use uuid::Uuid;
@@ -149,4 +154,55 @@ fn keys_taken_at_first_use_never_replace_keys_that_were_compared_meanwhile() {
     running.pin("bob", true_keys, PinSource::FirstUse).unwrap();
     let known = Desk::open(&home, PASSPHRASE).unwrap().keys(|keys| keys.pin("bob").copied()).unwrap();
     assert_eq!((known.keys, known.how), (true_keys, PinSource::Compared));
+}
+
+#[test]
+fn a_contract_that_is_not_what_was_asked_for_is_found_out_field_by_field() {
+    let made = contract();
+    let request = CreateEscrowRequest {
+        title: made.title.clone(),
+        description: made.description.clone(),
+        role: Role::Buyer,
+        counterparty: made.seller.username.clone(),
+        arbiter: Some(made.arbiter.username.clone()),
+        amount: made.amount,
+        buyer_deposit: made.buyer_deposit,
+        seller_deposit: made.seller_deposit,
+        default_outcome: made.default_outcome,
+        expires_at: made.expires_at,
+        finality_depth: Some(made.finality_depth),
+        cosign_seconds: Some(made.cosign_seconds),
+    };
+    asked_for(&request, &made, Role::Buyer).unwrap();
+    let late = made.expires_at.checked_add(SignedDuration::from_hours(1)).unwrap();
+    let outcome = match made.default_outcome {
+        DefaultOutcome::Release => DefaultOutcome::Refund,
+        DefaultOutcome::Refund => DefaultOutcome::Release,
+    };
+    let swapped = Contract { seller: made.arbiter.clone(), arbiter: made.seller.clone(), ..made.clone() };
+    for (what, other, role) in [
+        ("part", made.clone(), Role::Seller),
+        ("trader", swapped, Role::Buyer),
+        ("title", Contract { title: "a ring".into(), ..made.clone() }, Role::Buyer),
+        ("description", Contract { description: "of glass".into(), ..made.clone() }, Role::Buyer),
+        ("amount", Contract { amount: Piconero(made.amount.0 + 1), ..made.clone() }, Role::Buyer),
+        ("deposit", Contract { buyer_deposit: Piconero::XMR, ..made.clone() }, Role::Buyer),
+        ("deposit", Contract { seller_deposit: Piconero::XMR, ..made.clone() }, Role::Buyer),
+        ("expiry", Contract { default_outcome: outcome, ..made.clone() }, Role::Buyer),
+        ("expiry", Contract { expires_at: late, ..made.clone() }, Role::Buyer),
+        ("finality", Contract { finality_depth: made.finality_depth + 1, ..made.clone() }, Role::Buyer),
+        ("time", Contract { cosign_seconds: made.cosign_seconds + 1, ..made.clone() }, Role::Buyer),
+    ] {
+        let found = asked_for(&request, &other, role).unwrap_err().to_string();
+        assert!(found.contains(what), "{what}: {found}");
+    }
+}
+
+#[test]
+fn fees_that_the_server_set_high_are_not_accepted_without_asking() {
+    let policy = Policy { accept: Accept::Any, ..Policy::default() };
+    assert!(policy.covers(&contract()));
+    assert!(!policy.covers(&Contract { arbiter_fee_bps: 2_500, ..contract() }));
+    let dear = PlatformFee { bps: 2_500, address: address(5) };
+    assert!(!policy.covers(&Contract { platform_fee: Some(dear), ..contract() }));
 }

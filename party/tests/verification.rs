@@ -1,9 +1,11 @@
 //! What a participant believes: only what the signed statements, its own book and its own clock say.
 #![expect(clippy::unwrap_used, reason = "a failure in a test is to be loud")]
 
-use aegis::authority::{Authorised, authorised, needs_consent};
+use aegis::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use aegis::book::{AttemptBook, Book, Fault, Pending};
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::Contract;
+use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::outcome::{Authority, Outcome};
 use aegis_common::escrow::statement::{Act, SignedStatement, StatementError, TranscriptError};
 use aegis_common::hash::Hash32;
@@ -92,6 +94,22 @@ fn expiry_counts_by_the_own_clock_and_never_over_a_dispute_or_a_decisive_word() 
     confirmed.say(Role::Buyer, Act::Confirm {}).unwrap();
     confirmed.now = sim.now;
     assert_eq!(says(&confirmed, true), Some((Outcome::Release, Authority::Buyer)));
+}
+
+#[test]
+fn money_that_comes_after_expiry_funds_nothing_and_what_comes_at_the_last_minute_leaves_both_open() {
+    let contract = Contract { buyer_deposit: Piconero::XMR, ..contract() };
+    let at = |minutes: i64| contract.expires_at.checked_add(SignedDuration::from_mins(minutes)).unwrap();
+    let all = |slot: Slot, minutes| (slot, slot.required(&contract), at(minutes));
+    let deposit = all(Slot::BuyerDeposit, -600);
+    let part = Piconero(contract.amount.0 - 1);
+    let early = (Slot::Payment, part, at(-600));
+    let found = |paid: &[_]| funded_at_expiry(&contract, paid).to_vec();
+    assert_eq!(found(&[deposit, all(Slot::Payment, -600)]), [true]);
+    assert_eq!(found(&[deposit, early]), [false]);
+    assert_eq!(found(&[deposit, early, (Slot::Payment, Piconero(1), at(1))]), [false], "topped up later");
+    assert_eq!(found(&[deposit, early, (Slot::Payment, Piconero(1), at(-1))]), [true, false]);
+    assert_eq!(found(&[all(Slot::Payment, -600)]), [false], "the buyer's deposit is missing");
 }
 
 #[test]

@@ -164,6 +164,14 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
         let minors: Vec<_> =
             session.incoming().await.unwrap().iter().map(|t| t.subaddr_index.minor).collect();
         assert_eq!(minors.len(), 3);
+        // Block times decide what was there at expiry.
+        let paid_at = session.paid_at().await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        for output in session.incoming().await.unwrap() {
+            let at = paid_at.get(&output.tx_hash).unwrap();
+            // A private chain mined at once runs ahead of the clock by some seconds a block at most.
+            assert!((now - 600..now + 7_200).contains(at), "{at} against {now}");
+        }
         let too_early = session.build_sweep(&home, Priority::Low).await;
         assert!(too_early.is_err(), "{too_early:?}");
     }

@@ -1,6 +1,8 @@
 //! The only place that prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program's output")]
 
+use std::io::IsTerminal;
+
 use serde::Serialize;
 
 use crate::engine::EngineError;
@@ -22,6 +24,17 @@ fn plain(text: &str) -> String {
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Shows a text and asks; yes without asking where nobody sits at the terminal.
+pub fn agreed(text: &str, question: &str) -> bool {
+    println!("{}\n", plain(text));
+    if !std::io::stdin().is_terminal() {
+        return true;
+    }
+    println!("{question} [y/N]");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).is_ok() && answer.trim().eq_ignore_ascii_case("y")
 }
 
 /// Prints an error to standard error.

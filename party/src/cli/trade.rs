@@ -10,7 +10,9 @@ use aegis_common::wire::escrow::CreateEscrowRequest;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
-use crate::engine::{EngineError, setup};
+use crate::book::Fault;
+use crate::engine::desk::{Desk, Held};
+use crate::engine::{EngineError, setup, terms};
 
 #[derive(Args)]
 pub struct Create {
@@ -140,19 +142,42 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
     };
     let key = uuid::Uuid::now_v7().to_string();
     let view = desk.client.create(&body, &key).await?;
+    let held = desk.hold(view.id).await?;
+    terms::asked_for(&body, &held.book.contract, held.book.role)?;
+    // From now on the server can't show another contract for this escrow.
+    held.save()?;
     let document = serde_json::json!({"id": view.id, "arbiter": view.contract.arbiter.username});
     output::result(context.json, &document, || {
+        let terms = terms_of(&desk, &held);
         format!(
-            "created {}\narbiter {}\nnext: aegis accept {}",
+            "created {}\narbiter {}\n{terms}\nnext: aegis accept {}",
             view.id, view.contract.arbiter.username, view.id
         )
     });
     Ok(())
 }
 
+fn terms_of(desk: &Desk, held: &Held<'_>) -> String {
+    let peers: Vec<_> = desk.peers(&held.book).into_iter().map(|(name, _, check)| (name, check)).collect();
+    terms::text(&held.book.contract, held.book.role, &peers)
+}
+
 pub async fn accept(context: &Context, which: Which, trust_first_use: bool) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
+    if !context.json {
+        let (text, hash) = (terms_of(&desk, &held), held.book.contract_hash);
+        // The person reads as long as they like; the escrow's lock is not held meanwhile.
+        drop(held);
+        let question = "Accept this contract?";
+        if !tokio::task::block_in_place(|| output::agreed(&text, question)) {
+            return Err(EngineError::Person("not accepted".to_owned()));
+        }
+        held = desk.hold(which.id).await?;
+        if held.book.contract_hash != hash {
+            return Err(Fault::Contract("is another one than a moment ago".to_owned()).into());
+        }
+    }
     setup::accept(&desk, &mut held, trust_first_use).await?;
     let contract = &held.book.contract;
     let document = serde_json::json!({"id": which.id, "contractHash": held.book.contract_hash});

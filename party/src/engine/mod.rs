@@ -12,9 +12,11 @@
 //! payout against the contract, before anything is signed.
 
 pub mod desk;
+mod holdings;
 pub mod payout;
 pub mod run;
 pub mod setup;
+pub mod terms;
 
 use aegis_common::escrow::payout::PayoutError;
 

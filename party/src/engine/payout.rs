@@ -5,7 +5,6 @@
 
 use aegis_common::address::{Address, AddressKind};
 use aegis_common::amount::Piconero;
-use aegis_common::escrow::deposits::{Received, final_at};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
@@ -15,26 +14,20 @@ use aegis_common::wire::escrow::PayoutView;
 
 use super::EngineError;
 use super::desk::Held;
+use super::holdings::Holdings;
 use super::run::Engine;
 use super::setup::Progress;
-use crate::authority::{Authorised, authorised, needs_consent};
+use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::Sign;
 use crate::wallet::{
-    Described, Destination, IncomingTransfer, Priority, Session, TxShape, WalletError, WalletName,
-    estimate_fee,
+    Described, Destination, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
 };
 
 /// Ring size since the hard fork of August 2022; a smaller ring would mark the payout.
 const RING_SIZE: u64 = 16;
 /// The lowest level: blocks have room, and a payout that waits an hour is no loss. It keeps the fee inside the band.
 const PRIORITY: Priority = Priority::Low;
-
-/// What this participant's own wallet holds for an escrow.
-struct Holdings {
-    received: Received,
-    inputs: u64,
-}
 
 /// What this participant may sign.
 struct Agreed {
@@ -91,33 +84,6 @@ impl Engine {
         }
     }
 
-    /// What the own wallet has received and may spend, counted as the contract counts.
-    async fn holdings(&self, held: &Held<'_>, session: &mut Session<'_>) -> Result<Holdings, EngineError> {
-        session.refresh().await?;
-        // The wallet's height is one above the newest block's.
-        let tip = session.height().await?.saturating_sub(1);
-        let contract = &held.book.contract;
-        let counts = |output: &IncomingTransfer| {
-            output.unlocked
-                && output.amount >= contract.dust_limit
-                && tip >= final_at(output.block_height, contract.finality_depth)
-        };
-        let incoming = session.incoming().await?;
-        let mut received = Received::default();
-        let mut inputs = 0;
-        for output in incoming.iter().filter(|output| counts(output)) {
-            let slot = match output.subaddr_index.minor {
-                0 => &mut received.payment,
-                1 => &mut received.seller_deposit,
-                2 => &mut received.buyer_deposit,
-                _ => continue,
-            };
-            *slot = slot.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
-            inputs += 1;
-        }
-        Ok(Holdings { received, inputs })
-    }
-
     /// Whether this participant may sign what the server says stands: authorised by the statements, the one outcome it
     /// ever signs, and consented to. Gives the shares.
     fn agree(
@@ -127,15 +93,18 @@ impl Engine {
         holdings: &Holdings,
     ) -> Result<Result<Agreed, Progress>, EngineError> {
         let book = &held.book;
-        let funded = holdings.received.payment >= book.contract.amount
-            && holdings.received.buyer_deposit >= book.contract.buyer_deposit;
-        let Authorised { outcome, authority } =
-            authorised(&book.contract, &book.transcript, funded, self.clock.now())
-                .ok_or_else(|| Fault::Payout("nobody has authorised a payout".to_owned()))?;
-        if (outcome, authority) != (view.outcome, view.authority) {
+        let now = self.clock.now();
+        let authorised = |funded: &bool| authorised(&book.contract, &book.transcript, *funded, now);
+        let named = |found: &Authorised| (found.outcome, found.authority) == (view.outcome, view.authority);
+        let found: Vec<Authorised> =
+            funded_at_expiry(&book.contract, &holdings.paid).iter().filter_map(authorised).collect();
+        if found.is_empty() {
+            return Err(Fault::Payout("nobody has authorised a payout".to_owned()).into());
+        }
+        let Some(Authorised { outcome, authority }) = found.into_iter().find(named) else {
             let why = "the server names an outcome that the signed statements do not authorise";
             return Err(Fault::Payout(why.to_owned()).into());
-        }
+        };
         if book.outcome.is_some_and(|signed| signed != outcome) {
             return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
         }

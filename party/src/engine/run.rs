@@ -187,10 +187,14 @@ impl Engine {
     /// One step in one escrow.
     pub async fn step(&self, id: EscrowId) -> Result<Progress, EngineError> {
         let mut held = self.desk.hold(id).await?;
-        match self.step_setup(&mut held).await? {
-            Progress::Nothing => self.step_payout(&mut held).await,
-            other => Ok(other),
+        let mut done = self.step_setup(&mut held).await?;
+        if done == Progress::Nothing {
+            done = self.step_payout(&mut held).await?;
         }
+        if done == Progress::Nothing {
+            done = self.step_funding(&mut held).await?;
+        }
+        Ok(done)
     }
 }
 

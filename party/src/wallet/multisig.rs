@@ -1,6 +1,7 @@
 //! One wallet file per escrow and setup attempt, many files in one process. Every step is on disk before its result
 //! is handed out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -284,6 +285,12 @@ impl Session<'_> {
     /// Every output received, as of the last refresh.
     pub async fn incoming(&mut self) -> Result<Vec<IncomingTransfer>, WalletError> {
         ask!(self, incoming_transfers())
+    }
+
+    /// The block times, in seconds since 1970, of the transactions that paid this wallet, as of the last refresh.
+    pub async fn paid_at(&mut self) -> Result<BTreeMap<Hash32, u64>, WalletError> {
+        let transfers = ask!(self, get_transfers())?;
+        Ok(transfers.incoming.into_iter().map(|transfer| (transfer.txid, transfer.timestamp)).collect())
     }
 
     /// Fresh nonces, durably; clears the mark of used ones. All earlier exports of this wallet are stale.

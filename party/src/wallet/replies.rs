@@ -109,6 +109,8 @@ pub struct Transfer {
     /// Blocks on top and itself; absent in the pool.
     #[serde(default)]
     pub confirmations: u64,
+    /// Its block's time, in seconds since 1970.
+    pub timestamp: u64,
     /// Absolute unlock time or height; 0 is none.
     pub unlock_time: u64,
     /// The subaddress.

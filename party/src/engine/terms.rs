@@ -1,0 +1,87 @@
+//! What a contract says: for a person to read before it is accepted, and compared with what was asked for.
+
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::{Contract, DefaultOutcome};
+use aegis_common::role::Role;
+use aegis_common::wire::escrow::CreateEscrowRequest;
+
+use crate::book::Fault;
+use crate::keys::PinCheck;
+
+/// Whether the contract that the server made is the one that was asked for. What the request left to the server (fees,
+/// an arbiter that was not named) is for the person to read.
+pub fn asked_for(request: &CreateEscrowRequest, contract: &Contract, role: Role) -> Result<(), Fault> {
+    let other = if role == Role::Buyer { Role::Seller } else { Role::Buyer };
+    let is_named = |role: Role, name: &str| contract.party(role).username.eq_ignore_ascii_case(name);
+    let answers = [
+        ("your part", role == request.role),
+        ("the other trader", is_named(other, &request.counterparty)),
+        ("the arbiter", request.arbiter.as_deref().is_none_or(|name| is_named(Role::Arbiter, name))),
+        ("the title", contract.title == request.title),
+        ("the description", contract.description == request.description),
+        ("the amount", contract.amount == request.amount),
+        ("the buyer's deposit", contract.buyer_deposit == request.buyer_deposit),
+        ("the seller's deposit", contract.seller_deposit == request.seller_deposit),
+        ("what happens at expiry", contract.default_outcome == request.default_outcome),
+        ("the expiry", contract.expires_at == request.expires_at),
+        ("finality", request.finality_depth.is_none_or(|depth| depth == contract.finality_depth)),
+        ("the signers' time", request.cosign_seconds.is_none_or(|time| time == contract.cosign_seconds)),
+    ];
+    match answers.into_iter().find(|(_, same)| !same) {
+        Some((what, _)) => Err(Fault::Contract(format!("is not what you asked for: {what} differs"))),
+        None => Ok(()),
+    }
+}
+
+/// The terms in words, with how far the others' keys are known.
+pub fn text(contract: &Contract, role: Role, peers: &[(String, PinCheck)]) -> String {
+    let percent = |bps: u16| format!("{}.{:02} %", bps / 100, bps % 100);
+    let xmr = |amount: Piconero| format!("{} XMR", amount.xmr());
+    let known = |name: &str| match peers.iter().find(|(peer, _)| peer == name) {
+        Some((_, PinCheck::Same(_))) => "keys known",
+        Some((_, PinCheck::Unknown)) => "keys NOT known",
+        Some((_, PinCheck::Changed(_))) => "keys CHANGED",
+        None => "you",
+    };
+    let party = |role: Role| {
+        let party = contract.party(role);
+        (
+            role.to_string(),
+            format!("{} ({}), paid at {}", party.username, known(&party.username), party.payout_address),
+        )
+    };
+    let at_expiry = match contract.default_outcome {
+        DefaultOutcome::Release => "the seller is paid",
+        DefaultOutcome::Refund => "the buyer is paid back",
+    };
+    let platform = contract.platform_fee.as_ref();
+    let platform =
+        platform.map_or("none".to_owned(), |fee| format!("{} to {}", percent(fee.bps), fee.address));
+    let line = |name: &str, value: String| (name.to_owned(), value);
+    let lines = [
+        line("you are", role.to_string()),
+        line("title", contract.title.clone()),
+        line("description", contract.description.clone()),
+        party(Role::Buyer),
+        party(Role::Seller),
+        party(Role::Arbiter),
+        line("amount", xmr(contract.amount)),
+        line(
+            "deposits",
+            format!("buyer {}, seller {}", xmr(contract.buyer_deposit), xmr(contract.seller_deposit)),
+        ),
+        line("at expiry", format!("{at_expiry}, unless somebody disputes before {}", contract.expires_at)),
+        line("arbiter fee", format!("{}, where it decides or stands in", percent(contract.arbiter_fee_bps))),
+        line("platform fee", platform),
+        line(
+            "payout costs",
+            format!(
+                "at most {}, and {} left behind",
+                xmr(contract.max_network_fee),
+                xmr(contract.max_residue)
+            ),
+        ),
+        line("finality", format!("{} confirmations", contract.finality_depth)),
+    ];
+    lines.map(|(name, value)| format!("{name:<13} {value}")).join("\n")
+}
