@@ -17,6 +17,7 @@ pub mod run;
 pub mod setup;
 
 use aegis_common::escrow::payout::PayoutError;
+use aegis_common::escrow::statement::StatementRef;
 
 use crate::book::Fault;
 use crate::client::ClientError;
@@ -30,6 +31,14 @@ pub enum EngineError {
     /// The server refused, or can't be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The server did not take a statement.
+    #[error("{statement} was not taken: {error}")]
+    NotTaken {
+        /// The statement.
+        statement: StatementRef,
+        /// What it answered.
+        error: ClientError,
+    },
     /// The server, or another party, shows something that can't be.
     #[error("stopped: {0}")]
     Fault(#[from] Fault),
@@ -63,8 +72,12 @@ impl EngineError {
     /// A short code for programs.
     pub fn code(&self) -> String {
         match self {
-            Self::Client(error) => error.code().map_or("unreachable", |code| code.wire()).to_owned(),
-            Self::Fault(_) => "fault".to_owned(),
+            Self::Client(ClientError::BadAnswer(_))
+            | Self::NotTaken { error: ClientError::BadAnswer(_), .. }
+            | Self::Fault(_) => "fault".to_owned(),
+            Self::Client(error) | Self::NotTaken { error, .. } => {
+                error.code().map_or("unreachable", |code| code.wire()).to_owned()
+            }
             Self::Wallet(_) => "wallet".to_owned(),
             Self::File(_) | Self::Vault(_) | Self::Keys(_) | Self::Book(_) => "local".to_owned(),
             Self::Payout(error) => error.code().wire().to_owned(),
