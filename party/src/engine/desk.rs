@@ -91,8 +91,8 @@ impl Desk {
         bytes.map(parse).transpose()
     }
 
-    /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what was
-    /// not acknowledged.
+    /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the
+    /// transcript does not show.
     pub async fn hold(&self, id: EscrowId) -> Result<Held<'_>, EngineError> {
         // Another process may hold the lock through a slow wallet call; waiting must not block this thread's tasks.
         let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
@@ -203,7 +203,11 @@ impl Held<'_> {
         let elsewhere =
             (setup.stage(), setup.rounds().attempt()) != (self.view.setup.stage, self.view.setup.attempt);
         match followed {
-            Err(EngineError::Fault(fault)) => self.relearn().await.map_err(|_| fault.into()),
+            // Read from its beginning, the transcript names the statement that is wrong rather than one that misses it.
+            Err(EngineError::Fault(fault)) => match self.relearn().await {
+                Err(error) if !matches!(error, EngineError::Fault(_)) => Err(fault.into()),
+                learnt => learnt,
+            },
             Err(other) => Err(other),
             // The server's version only grows: a position above that of the view was never a true one.
             Ok(()) if elsewhere || before > self.view.version => self.relearn().await,

@@ -7,7 +7,7 @@
 //!             payout  export · propose · approve · submit
 //! ```
 //!
-//! Every output of the wallet is sealed in the book before it is sent, and sent until it is acknowledged, so the
+//! Every output of the wallet is sealed in the book before it is sent, and sent until the transcript shows it, so the
 //! program can be killed anywhere and goes on where it was. What the server says is checked against the book, and a
 //! payout against the contract, before anything is signed.
 
