@@ -16,7 +16,8 @@ use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
 use serde::{Deserialize, Serialize};
 
-/// A statement signed by this participant and not yet acknowledged: it is sent again until it is.
+/// A statement signed by this participant that is not yet in the transcript: it is sent again until it is. A receipt
+/// alone proves nothing.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Pending {
     /// The statement.
@@ -60,10 +61,8 @@ pub struct Book {
     chains: Chains,
     /// The server's version up to which the transcript is known.
     pub cursor: i64,
-    /// Signed, not yet acknowledged.
+    /// Signed, not yet in the transcript.
     pub pending: Option<Pending>,
-    /// An own statement the server acknowledged: it must be in the transcript.
-    pub acknowledged: Option<Hash32>,
     /// Wallet outputs by setup attempt.
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
@@ -97,11 +96,14 @@ pub enum Fault {
     #[error("the contract {0}")]
     Contract(String),
     /// An own statement that the server acknowledged is missing.
-    #[error("the server withholds the statement {0} that it acknowledged")]
-    Withheld(Hash32),
+    #[error("the server acknowledged {0} and withholds it")]
+    Withheld(StatementRef),
+    /// A statement that was shown before is missing from the whole transcript.
+    #[error("the server has shown {0} before and withholds it now")]
+    Vanished(StatementRef),
     /// The transcript goes backwards.
-    #[error("the server shows its transcript out of order")]
-    OutOfOrder,
+    #[error("the server shows {0} out of order")]
+    OutOfOrder(StatementRef),
     /// What the server says of the payout does not follow from the signed statements.
     #[error("{0}")]
     Payout(String),
@@ -118,7 +120,6 @@ impl Book {
             chains: Chains::default(),
             cursor: 0,
             pending: None,
-            acknowledged: None,
             attempts: BTreeMap::new(),
             sync: None,
             funded: false,
@@ -142,7 +143,7 @@ impl Book {
             let statement = StatementRef::from(&signed.statement);
             let wrong = |error| TranscriptError { statement: statement.clone(), error };
             if *version <= cursor {
-                return Err(Fault::OutOfOrder);
+                return Err(Fault::OutOfOrder(statement));
             }
             match chains.check(&self.contract, self.contract_hash, signed).map_err(wrong)? {
                 Check::New(verified) => {
@@ -159,12 +160,42 @@ impl Book {
         replay(&self.contract, &whole)?;
         (self.chains, self.cursor, self.transcript) = (chains, cursor, whole);
         let own = &self.chains.of(self.role).hashes;
-        self.acknowledged = self.acknowledged.filter(|hash| !own.contains(hash));
         let known = |pending: &Pending| pending.signed.statement.hash().is_ok_and(|hash| own.contains(&hash));
         if self.pending.as_ref().is_some_and(known) {
             self.pending = None;
         }
         Ok(())
+    }
+
+    /// This book before its first statement; for reading the whole transcript again.
+    pub fn anew(&self) -> Self {
+        Self { transcript: Vec::new(), chains: Chains::default(), cursor: 0, ..self.clone() }
+    }
+
+    /// Takes the place of this book with one that read the whole transcript anew: nothing known may be missing from it.
+    pub fn adopt(&mut self, anew: Self) -> Result<(), Fault> {
+        for known in &self.transcript {
+            let hash = known.statement.hash().ok();
+            let shown = anew.chains.of(known.statement.role).hashes.get(known.statement.seq as usize);
+            if hash.is_none() || shown != hash.as_ref() {
+                return Err(Fault::Vanished((&known.statement).into()));
+            }
+        }
+        // Statements may come in between that were withheld; what was shown keeps its order: whose word came first may
+        // decide the payout.
+        let mut shown = anew.transcript.iter();
+        for known in &self.transcript {
+            if !shown.any(|signed| signed == known) {
+                return Err(Fault::OutOfOrder((&known.statement).into()));
+            }
+        }
+        *self = anew;
+        Ok(())
+    }
+
+    /// Whether this participant has said nothing yet, so that nothing would be lost with the book.
+    pub fn is_blank(&self) -> bool {
+        self.pending.is_none() && self.chains.of(self.role).hashes.is_empty()
     }
 
     /// An own statement that appears must be one this participant made: the pending one, or, in a book restored from

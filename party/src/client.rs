@@ -1,5 +1,7 @@
 //! The server, over REST and WebSocket. The only place that talks to it.
 
+mod page;
+
 use std::time::Duration;
 
 use aegis_common::code::Code;
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio_tungstenite::tungstenite::Message;
 
+use self::page::Page;
 use crate::keys::Secret;
 
 /// The longest answer that is read, in bytes: a page of transcripts with large transaction sets.
@@ -190,7 +193,8 @@ impl Client {
 
     /// A page of the transcript after a version.
     pub async fn transcript(&self, id: EscrowId, after: i64) -> Result<TranscriptPage, ClientError> {
-        self.get(&format!("/escrows/{id}/transcript?after={after}&limit=50")).await
+        let page: Page = self.get(&format!("/escrows/{id}/transcript?after={after}&limit=50")).await?;
+        Ok(TranscriptPage { entries: page.entries.0, next: page.next })
     }
 
     /// A page of the feed.

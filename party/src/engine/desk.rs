@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, RwLock};
 
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::statement::Act;
-use aegis_common::hash::{Hash32, Key32};
+use aegis_common::escrow::statement::{Act, StatementRef};
+use aegis_common::hash::Key32;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::wire::escrow::{EscrowView, StatementReceipt, StatementRequest};
@@ -123,8 +123,8 @@ impl Desk {
         bytes.map(parse).transpose()
     }
 
-    /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what was
-    /// not acknowledged.
+    /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the
+    /// transcript does not show.
     pub async fn hold(&self, id: EscrowId) -> Result<Held<'_>, EngineError> {
         // Another process may hold the lock through a slow wallet call; waiting must not block this thread's tasks.
         let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
@@ -199,34 +199,63 @@ impl Held<'_> {
         Ok(self.desk.books.seal(&Desk::record(self.book.contract.escrow_id), &bytes)?)
     }
 
-    /// Fetches and verifies what is new; sends again what was not acknowledged.
+    /// Fetches and verifies what is new; sends again what the transcript does not show yet.
     pub async fn sync(&mut self) -> Result<(), EngineError> {
-        let id = self.book.contract.escrow_id;
         if self.view.contract != self.book.contract || self.view.contract_hash != self.book.contract_hash {
             return Err(Fault::Contract("is not the one this program knows".to_owned()).into());
         }
         self.check_pins()?;
         let before = self.book.cursor;
-        loop {
-            let page = self.desk.client.transcript(id, self.book.cursor).await?;
-            let entries: Vec<_> =
-                page.entries.into_iter().map(|entry| (entry.version, entry.signed)).collect();
-            let got = entries.len();
-            self.book.absorb(&entries)?;
-            if page.next.is_none() || got == 0 {
-                break;
-            }
-        }
-        if let Some(hash) = self.book.acknowledged {
-            return Err(Fault::Withheld(hash).into());
-        }
-        if self.book.cursor != before {
-            self.save()?;
-        }
+        self.learn().await?;
         if self.book.pending.is_some() {
             self.send().await?;
+            self.follow().await?;
+            if self.book.pending.is_some() {
+                self.relearn().await?;
+            }
         }
-        Ok(())
+        // Until the own first word there is nothing to hold the server to: a false contract must not stay.
+        if self.book.cursor != before && !self.book.is_blank() {
+            self.save()?;
+        }
+        match &self.book.pending {
+            Some(pending) => Err(Fault::Withheld((&pending.signed.statement).into()).into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Follows the transcript. Where that can't be done, or leads elsewhere than the server says, a statement may have
+    /// been withheld when its turn was: then the whole transcript is read again. No lie of a day stays in the book.
+    async fn learn(&mut self) -> Result<(), EngineError> {
+        let before = self.book.cursor;
+        let followed = self.follow().await;
+        if before == 0 {
+            return followed;
+        }
+        let setup = self.book.setup();
+        let elsewhere =
+            (setup.stage(), setup.rounds().attempt()) != (self.view.setup.stage, self.view.setup.attempt);
+        match followed {
+            // Read from its beginning, the transcript names the statement that is wrong rather than one that misses it.
+            Err(EngineError::Fault(fault)) => match self.relearn().await {
+                Err(error) if !matches!(error, EngineError::Fault(_)) => Err(fault.into()),
+                learnt => learnt,
+            },
+            Err(other) => Err(other),
+            // The server's version only grows: a position above that of the view was never a true one.
+            Ok(()) if elsewhere || before > self.view.version => self.relearn().await,
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), EngineError> {
+        follow(self.desk, &mut self.book).await
+    }
+
+    async fn relearn(&mut self) -> Result<(), EngineError> {
+        let mut anew = self.book.anew();
+        follow(self.desk, &mut anew).await?;
+        Ok(self.book.adopt(anew)?)
     }
 
     fn check_pins(&self) -> Result<(), EngineError> {
@@ -242,7 +271,7 @@ impl Held<'_> {
     /// Says something: signed, sealed in the book, then sent until the server acknowledges or refuses it.
     pub async fn say(&mut self, act: Act, view_key: Option<Key32>) -> Result<StatementReceipt, EngineError> {
         if self.book.pending.is_some() {
-            self.send().await?;
+            self.sync().await?;
         }
         let book = &self.book;
         let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
@@ -253,7 +282,7 @@ impl Held<'_> {
         self.book.pending = Some(Pending { signed, view_key });
         self.save()?;
         let receipt = self.send().await?;
-        // What is acknowledged must appear in the transcript.
+        // What was taken must appear in the transcript.
         self.view = self.desk.client.escrow(book_id(&self.book)).await?;
         Box::pin(self.sync()).await?;
         Ok(receipt)
@@ -264,29 +293,42 @@ impl Held<'_> {
             return Err(EngineError::Book("nothing to send".to_owned()));
         };
         let own = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
+        let statement = StatementRef::from(&signed.statement);
         let body = StatementRequest { signed, view_key };
         match self.desk.client.post(book_id(&self.book), &body).await {
-            Ok(receipt) if receipt.hash == own => {
-                self.acknowledge(own)?;
-                Ok(receipt)
+            Ok(receipt) if receipt.hash == own => Ok(receipt),
+            Ok(_) => {
+                let error = ClientError::BadAnswer("a receipt for another statement".to_owned());
+                Err(EngineError::NotTaken { statement, error })
             }
-            Ok(_) => Err(ClientError::BadAnswer("a receipt for another statement".to_owned()).into()),
-            Err(error) if !error.refuses_statement() => Err(error.into()),
             Err(error) => {
-                // Refused for good: nobody else has it, and its place in the chain is free again.
-                self.book.pending = None;
-                self.save()?;
-                Err(error.into())
+                if error.refuses_statement() {
+                    // Refused for good: nobody else has it, and its place in the chain is free again.
+                    self.book.pending = None;
+                    if self.book.is_blank() {
+                        self.desk.books.remove(&Desk::record(book_id(&self.book)))?;
+                    } else {
+                        self.save()?;
+                    }
+                }
+                match error {
+                    ClientError::Unreachable(_) => Err(error.into()),
+                    error => Err(EngineError::NotTaken { statement, error }),
+                }
             }
         }
     }
+}
 
-    fn acknowledge(&mut self, hash: Hash32) -> Result<(), EngineError> {
-        self.book.pending = None;
-        if !self.book.chains().of(self.book.role).hashes.contains(&hash) {
-            self.book.acknowledged = Some(hash);
+/// Reads the transcript from where the book stands.
+async fn follow(desk: &Desk, book: &mut Book) -> Result<(), EngineError> {
+    loop {
+        let page = desk.client.transcript(book_id(book), book.cursor).await?;
+        let entries: Vec<_> = page.entries.into_iter().map(|entry| (entry.version, entry.signed)).collect();
+        book.absorb(&entries)?;
+        if page.next.is_none() || entries.is_empty() {
+            return Ok(());
         }
-        self.save()
     }
 }
 

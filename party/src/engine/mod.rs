@@ -7,7 +7,7 @@
 //!             payout  export · propose · approve · submit
 //! ```
 //!
-//! Every output of the wallet is sealed in the book before it is sent, and sent until it is acknowledged, so the
+//! Every output of the wallet is sealed in the book before it is sent, and sent until the transcript shows it, so the
 //! program can be killed anywhere and goes on where it was. What the server says is checked against the book, and a
 //! payout against the contract, before anything is signed.
 
@@ -19,6 +19,7 @@ pub mod setup;
 pub mod terms;
 
 use aegis_common::escrow::payout::PayoutError;
+use aegis_common::escrow::statement::StatementRef;
 
 use crate::book::Fault;
 use crate::client::ClientError;
@@ -33,6 +34,14 @@ pub enum EngineError {
     /// The server refused, or can't be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The server did not take a statement.
+    #[error("{statement} was not taken: {error}")]
+    NotTaken {
+        /// The statement.
+        statement: StatementRef,
+        /// What it answered.
+        error: ClientError,
+    },
     /// The server, or another party, shows something that can't be.
     #[error("stopped: {0}")]
     Fault(#[from] Fault),
@@ -66,8 +75,12 @@ impl EngineError {
     /// A short code for programs.
     pub fn code(&self) -> String {
         match self {
-            Self::Client(error) => error.code().map_or("unreachable", |code| code.wire()).to_owned(),
-            Self::Fault(_) => "fault".to_owned(),
+            Self::Client(ClientError::BadAnswer(_))
+            | Self::NotTaken { error: ClientError::BadAnswer(_), .. }
+            | Self::Fault(_) => "fault".to_owned(),
+            Self::Client(error) | Self::NotTaken { error, .. } => {
+                error.code().map_or("unreachable", |code| code.wire()).to_owned()
+            }
             Self::Wallet(_) => "wallet".to_owned(),
             Self::File(_) | Self::Vault(_) | Self::Keys(_) | Self::Book(_) => "local".to_owned(),
             Self::Payout(error) => error.code().wire().to_owned(),

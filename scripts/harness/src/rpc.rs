@@ -64,11 +64,12 @@ impl Rpc {
     pub async fn raw<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T> {
         let _one_at_a_time = self.gate.lock().await;
         let mut response = self.post(path, &body, None).await?;
-        // A nonce can go stale between challenge and answer; a second challenge is always fresh.
-        for _ in 0..3 {
+        // A nonce belongs to a connection, and another connection may carry the answer: refused calls were not made.
+        for tries in 0..10 {
             if response.status() != StatusCode::UNAUTHORIZED {
                 break;
             }
+            tokio::time::sleep(Duration::from_millis(10 * tries)).await;
             let (name, password) = self.login.as_ref().ok_or_else(|| anyhow!("{path}: a login is needed"))?;
             let challenges = response.headers().get_all(header::WWW_AUTHENTICATE);
             let challenge = challenges

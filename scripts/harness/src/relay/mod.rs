@@ -126,6 +126,10 @@ impl Drop for Relay {
     }
 }
 
+async fn connect(port: u16) -> Result<BufReader<TcpStream>> {
+    Ok(BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?))
+}
+
 /// One connection of a participant. Any error closes it, as a broken network would.
 async fn serve(client: TcpStream, shared: &Shared) -> Result<()> {
     let mut client = BufReader::new(client);
@@ -149,14 +153,23 @@ async fn serve(client: TcpStream, shared: &Shared) -> Result<()> {
             }
             Action::Drop => return Ok(()),
         }
+        let reused = server.is_some();
         let mut upstream = match server.take() {
             Some(open) => open,
-            None => BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, shared.server)).await?),
+            None => connect(shared.server).await?,
         };
-        upstream.get_mut().write_all(&request.to_bytes()).await?;
-        let Some(mut response) = http::read(&mut upstream, Some(&exchange.method)).await? else {
-            return Ok(());
+        let sent = upstream.get_mut().write_all(&request.to_bytes()).await;
+        let mut answer = match sent {
+            Ok(()) => http::read(&mut upstream, Some(&exchange.method)).await,
+            Err(error) => Err(error.into()),
         };
+        if reused && !matches!(answer, Ok(Some(_))) {
+            // The server had closed the idle connection; a client without a relay would have noticed.
+            upstream = connect(shared.server).await?;
+            upstream.get_mut().write_all(&request.to_bytes()).await?;
+            answer = http::read(&mut upstream, Some(&exchange.method)).await;
+        }
+        let Some(mut response) = answer? else { return Ok(()) };
         exchange.answer(&response);
         shared.record.replace(exchange.clone());
         match shared.decide(Moment::AfterForward, &exchange).await {
