@@ -23,6 +23,11 @@ use crate::keys::Secret;
 /// The longest answer that is read, in bytes: a page of transcripts with large transaction sets.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest problem document that is read, and the longest explanation in it that is shown.
+const MAX_PROBLEM: usize = 64 * 1024;
+const MAX_DETAIL: usize = 500;
+/// Escrows that are looked at, newest first: a server that lists escrows without end must not take all memory.
+pub const MAX_ESCROWS: usize = 10_000;
 
 /// A request did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,21 @@ impl ClientError {
         match self {
             Self::Problem(problem) => problem.known_code(),
             Self::Unreachable(_) | Self::BadAnswer(_) => None,
+        }
+    }
+
+    /// Whether this is the refusal of a statement by the rules of the escrow. Anything else (a proxy's 403 or 404, a
+    /// redirect, a login page) says nothing about whether the server has taken the statement.
+    pub fn refuses_statement(&self) -> bool {
+        let by_rule = |code: Code| {
+            matches!(code.status(), 403 | 409 | 413 | 422)
+                && !matches!(code, Code::Forbidden | Code::StaleVersion | Code::IdempotencyConflict)
+        };
+        match self {
+            Self::Problem(problem) => {
+                problem.known_code().is_some_and(|code| code.status() == problem.status && by_rule(code))
+            }
+            Self::Unreachable(_) | Self::BadAnswer(_) => false,
         }
     }
 
@@ -137,16 +157,17 @@ impl Client {
         json(self.call(request).await?).await
     }
 
-    /// All escrows of this account, newest first.
+    /// All escrows of this account, newest first; at most [`MAX_ESCROWS`].
     pub async fn escrows(&self) -> Result<Vec<EscrowView>, ClientError> {
-        let mut all = Vec::new();
+        let mut all: Vec<EscrowView> = Vec::new();
         let mut path = "/escrows?limit=100".to_owned();
         loop {
             let page: EscrowPage = self.get(&path).await?;
+            let more = !page.escrows.is_empty() && all.len() + page.escrows.len() < MAX_ESCROWS;
             all.extend(page.escrows);
             match page.next {
-                Some(before) => path = format!("/escrows?limit=100&before={before}"),
-                None => return Ok(all),
+                Some(before) if more => path = format!("/escrows?limit=100&before={before}"),
+                _ => return Ok(all),
             }
         }
     }
@@ -210,9 +231,11 @@ async fn send(request: RequestBuilder) -> Result<Response, ClientError> {
         return Ok(answer);
     }
     let status = answer.status().as_u16();
-    let problem = serde_json::from_slice(&body(answer).await?)
-        .unwrap_or_else(|_| Problem { status, ..Problem::new(Code::Internal, format!("HTTP {status}")) });
-    Err(ClientError::Problem(Box::new(problem)))
+    let problem: Problem = serde_json::from_slice(&body(answer, MAX_PROBLEM).await?)
+        .unwrap_or_else(|_| Problem::new(Code::Internal, format!("HTTP {status}")));
+    let [title, detail] = [problem.title, problem.detail].map(|text| text.chars().take(MAX_DETAIL).collect());
+    // The status is that of the answer, whatever the document claims.
+    Err(ClientError::Problem(Box::new(Problem { status, title, detail, ..problem })))
 }
 
 /// The error without the address it went to: a ticket may stand in it.
@@ -220,13 +243,13 @@ fn without_url(error: reqwest::Error) -> String {
     error.without_url().to_string()
 }
 
-async fn body(mut answer: Response) -> Result<Vec<u8>, ClientError> {
+async fn body(mut answer: Response, limit: usize) -> Result<Vec<u8>, ClientError> {
     let mut bytes = Vec::new();
     while let Some(chunk) =
         answer.chunk().await.map_err(|error| ClientError::Unreachable(without_url(error)))?
     {
-        if bytes.len() + chunk.len() > MAX_ANSWER {
-            return Err(ClientError::BadAnswer(format!("more than {MAX_ANSWER} bytes")));
+        if bytes.len() + chunk.len() > limit {
+            return Err(ClientError::BadAnswer(format!("more than {limit} bytes")));
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -234,5 +257,6 @@ async fn body(mut answer: Response) -> Result<Vec<u8>, ClientError> {
 }
 
 async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, ClientError> {
-    serde_json::from_slice(&body(answer).await?).map_err(|error| ClientError::BadAnswer(error.to_string()))
+    serde_json::from_slice(&body(answer, MAX_ANSWER).await?)
+        .map_err(|error| ClientError::BadAnswer(error.to_string()))
 }

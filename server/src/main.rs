@@ -29,6 +29,9 @@ enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Print everything in the database, sealed columns opened, as lines of JSON: what this server holds. The output is as
+    /// secret as the key file.
+    Dump,
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
     /// Print every setting with its documentation and default, as an environment file.
@@ -59,7 +62,7 @@ fn act(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Openapi => return print(&(app::routes::openapi().to_pretty_json()? + "\n")),
         Command::Settings => return print(&env_example(SETTINGS)),
-        Command::Run | Command::User { .. } => {}
+        Command::Run | Command::User { .. } | Command::Dump => {}
     }
     let config = Config::load().context("the configuration can't be used")?;
     telemetry::init(&config.log)?;
@@ -73,6 +76,12 @@ fn act(command: Command) -> anyhow::Result<()> {
             let ground = Ground::open(&config, clock)?;
             let user = ground.accounts.set_role(&name, role).await?;
             print(&format!("{} is {}\n", user.username, user.role.wire()))
+        }),
+        Command::Dump => system.block_on(async {
+            let ground = Ground::open(&config, clock)?;
+            let write =
+                |line: &serde_json::Value| std::io::stdout().write_all(format!("{line}\n").as_bytes());
+            Ok(ground.store.dump(write).await?)
         }),
         _ => system.block_on(app::run(&config, clock)),
     }

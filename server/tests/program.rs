@@ -120,6 +120,14 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     assert!(stopped(running, "-TERM").await < Duration::from_secs(10), "sockets hold it up");
     assert_eq!(listening.await.unwrap(), Some(1012));
 
+    // What the server holds can be printed while nobody serves, and beside a server.
+    let dumped = output(program(&data, port).arg("dump"));
+    assert!(dumped.status.success(), "{dumped:?}");
+    let dumped = String::from_utf8(dumped.stdout).unwrap();
+    let lines: Vec<Value> = dumped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["table"], &lines[0]["row"]["username"]), (&json!("users"), &json!(name)));
+    assert!(!dumped.contains(password));
+
     // Everything is there again, and the token still works.
     let again = started(&data, port).await;
     let me = reqwest::Client::new().get(format!("{base}/me")).bearer_auth(token).send().await.unwrap();

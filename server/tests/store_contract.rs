@@ -8,6 +8,8 @@ mod durability;
 mod postgres;
 #[path = "support/rows.rs"]
 mod rows;
+#[path = "store/whole.rs"]
+mod whole;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +56,8 @@ async fn contract(url: &DatabaseUrl) {
     chain(&store).await;
 
     secrets(url, &store).await;
+    whole::unwatching(&store).await;
+    whole::dump(url, &store).await;
     corruption(url, &store).await;
     // Opening again migrates nothing and loses nothing.
     let again = open(url);
@@ -105,7 +109,8 @@ async fn commits(store: &Store) {
     assert!(matches!(store.commit(skipping).await, Err(CommitError::Inconsistent(_))));
     let mut blind = next(&second);
     blind.escrow.watching = true;
-    assert!(matches!(store.commit(blind).await, Err(CommitError::Inconsistent(_))));
+    blind.view_key = Some(zeroize::Zeroizing::new([7; 32]));
+    assert!(matches!(store.commit(blind).await, Err(CommitError::Inconsistent(_))), "from which block on?");
     assert_eq!(store.escrow(first.escrow.id).await.unwrap(), Some(second.escrow));
 
     assert_eq!(store.purge_idempotency(now(), 100).await.unwrap(), 0);

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::deposits::Received;
-use super::settling::RETRIES;
 use crate::amount::Piconero;
 use crate::code::Code;
 use crate::hash::Hash32;
 use crate::role::Role;
 use crate::time::Timestamp;
+
+/// New attempts a pair of signers may start in its turn. More would let one signer use up the other's statements
+/// ([`super::statement::bounds::PER_AUTHOR`]).
+pub const RETRIES: u32 = 8;
 
 /// A payout statement is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,6 +14,9 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     if !escrow.is_ready() {
         return Err(Rejected::WrongState(escrow.status()));
     }
+    if is_residue(escrow, seen) {
+        return Err(Rejected::AlreadyDone);
+    }
     let dust = escrow.contract.dust_limit;
     let sighted = match &escrow.phase {
         // Once an outcome stands nothing it rests on is put aside for another.
@@ -28,6 +31,16 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     };
     let next = refund_if_late(Escrow { deposits, ..escrow.clone() }, now);
     Ok((next, vec![Effect::Notify(notice)]))
+}
+
+/// What an approved payout returns to the escrow's own address is no deposit.
+fn is_residue(escrow: &Escrow, seen: &Sighting) -> bool {
+    match &escrow.phase {
+        Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => {
+            settling.approval(seen.output.tx).is_some()
+        }
+        _ => false,
+    }
 }
 
 /// Money that reaches an escrow which ended without any goes back: it may have been on its way at that moment.

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::attempt::{Approval, OnChain, Proposal, SettlingError};
+pub use super::attempt::{Approval, OnChain, Proposal, RETRIES, SettlingError};
 use super::contract::Contract;
 use super::deposits::{OutputId, Received, final_at};
 use super::outcome::{Authority, Outcome};
@@ -22,10 +22,6 @@ use crate::time::{SignedDuration, Timestamp};
 
 /// Seconds an approved transaction may stay unseen before it counts as lost.
 pub const UNSEEN_SECONDS: i64 = 60;
-
-/// New attempts a pair of signers may start in its turn. More would let one signer use up the other's statements
-/// ([`super::statement::bounds::PER_AUTHOR`]).
-pub const RETRIES: u32 = 8;
 
 /// How often the length of a turn doubles: once every time all three pairs were asked in vain. Without it a signer who
 /// waits for a week would use up its statements on signing data.

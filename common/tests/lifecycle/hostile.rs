@@ -188,6 +188,26 @@ fn dust_cannot_keep_a_payment_out() {
 }
 
 #[test]
+fn locked_and_dust_deposits_are_shown_with_the_reason_and_not_credited() {
+    let mut sim = Sim::new(Contract { dust_limit: Piconero(1_000), ..contract() });
+    sim.ready();
+    let locked = Sighting { locked: true, ..sim.output(Slot::Payment, Piconero::XMR) };
+    let dust = sim.output(Slot::Payment, Piconero(999));
+    for (seen, refusal) in [(locked, Refusal::Locked), (dust, Refusal::Dust)] {
+        sim.see(Sighting { height: Some(sim.tip), ..seen }).unwrap();
+        let kept = sim.escrow.deposits.get(seen.output).unwrap();
+        assert_eq!((kept.refused, kept.amount), (Some(refusal), seen.amount));
+    }
+    sim.mine(100);
+    assert_eq!(sim.status(), Status::PendingFunding);
+    assert_eq!(sim.escrow.deposits.credited().count(), 0);
+    // The payment itself still counts, and whole.
+    sim.fund(Slot::Payment, Piconero::XMR);
+    sim.mine(10);
+    assert_eq!(sim.status(), Status::Active);
+}
+
+#[test]
 fn a_smaller_copy_of_a_payments_key_does_not_displace_it() {
     let mut sim = Sim::new(contract());
     sim.ready();
@@ -289,4 +309,15 @@ fn a_proposal_that_its_cosigner_sends_without_a_word_still_completes_the_escrow(
     sim.tip = 2_000;
     sim.mine(10);
     assert_eq!(sim.status(), Status::CompletedReleased);
+}
+
+#[test]
+fn what_a_payout_returns_to_the_escrow_is_no_deposit() {
+    let mut sim = released();
+    let before = sim.escrow.deposits.all().len();
+    let txid = sim.pay();
+    let mut residue = sim.output(Slot::Payment, Piconero(162_000_000));
+    residue.output.tx = txid;
+    assert_eq!(sim.see(residue), Err(Rejected::AlreadyDone));
+    assert_eq!(sim.escrow.deposits.all().len(), before);
 }

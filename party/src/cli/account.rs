@@ -12,7 +12,7 @@ use super::{Context, NetworkName, output, parse_address};
 use crate::client::Client;
 use crate::engine::EngineError;
 use crate::files;
-use crate::keys::{KeyStore, PinSource, Profile, PublicKeys, Secret, safety_number};
+use crate::keys::{KeyStore, MAX_RECORD, PinSource, Profile, PublicKeys, Secret, safety_number};
 
 #[derive(Args)]
 pub struct Init {
@@ -203,7 +203,7 @@ pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
         for entry in entries.flatten() {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.ends_with(suffix)) && entry.path().is_file() {
-                let bytes = files::read_private(&entry.path(), 64 << 20)?;
+                let bytes = files::read_private(&entry.path(), MAX_RECORD as u64 + 64)?;
                 files::write_atomic(&into.join(name), &bytes)?;
                 copied += 1;
             }

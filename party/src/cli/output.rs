@@ -10,8 +10,18 @@ pub fn result(json: bool, document: &impl Serialize, text: impl FnOnce() -> Stri
     if json {
         println!("{}", serde_json::to_string(document).unwrap_or_default());
     } else {
-        println!("{}", text());
+        println!("{}", plain(&text()));
     }
+}
+
+/// Text without what steers a terminal or turns the order of letters: much of it comes from the server or other people,
+/// and could otherwise paint over an address.
+fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// Prints an error to standard error.
@@ -20,6 +30,16 @@ pub fn failure(json: bool, error: &EngineError) {
         let document = serde_json::json!({"error": {"code": error.code(), "message": error.to_string()}});
         eprintln!("{document}");
     } else {
-        eprintln!("aegis: {error}");
+        eprintln!("aegis: {}", plain(&error.to_string()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_write_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\u{9b}c\u{202e}d\ne"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c\u{fffd}d\ne");
     }
 }

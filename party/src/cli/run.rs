@@ -134,17 +134,16 @@ pub async fn run(context: &Context, run: Run) -> Result<(), EngineError> {
     let tell = move |report: &Report| {
         let document = Line { at: clock.now(), report };
         output::result(json, &document, || {
-            let short = report.escrow.to_string();
-            let short = short.get(short.len().saturating_sub(6)..).unwrap_or_default();
+            let id = report.escrow.map(|id| id.to_string()).unwrap_or_default();
+            let short = id.get(id.len().saturating_sub(6)..).unwrap_or_default();
             format!("{}  …{short}  {}", document.at, report.text)
         });
     };
-    let done = tokio::select! {
-        done = engine.run(run.once, &tell) => done,
-        () = stopped() => Ok(()),
-    };
-    engine.wallet.stop().await?;
-    done
+    tokio::select! {
+        () = engine.run(run.once, &tell) => {}
+        () = stopped() => {}
+    }
+    Ok(engine.wallet.stop().await?)
 }
 
 #[derive(serde::Serialize)]

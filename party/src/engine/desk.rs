@@ -4,8 +4,9 @@
 //! `aegis run` take turns and an author's chain never forks.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
+use std::sync::{Mutex, RwLock};
 
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::statement::Act;
@@ -25,6 +26,7 @@ pub struct Desk {
     /// The server.
     pub client: Client,
     keys: RwLock<KeyStore>,
+    keys_written: Mutex<(u64, i64, i64)>,
     passphrase: Secret,
     home: PathBuf,
     books: Vault,
@@ -32,6 +34,13 @@ pub struct Desk {
 
 fn keys_path(home: &Path) -> PathBuf {
     home.join("keys")
+}
+
+/// What changes with every write of a file: each replaces it by a new one.
+fn written(path: &Path) -> Result<(u64, i64, i64), files::FileError> {
+    let meta = std::fs::metadata(path);
+    let meta = meta.map_err(|source| files::FileError::Io { path: path.to_owned(), source })?;
+    Ok((meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
 impl Desk {
@@ -47,7 +56,8 @@ impl Desk {
         let client = Client::new(&profile.server_url, &profile.username, profile.account_password.clone())?;
         let books = keys.vault(&home.join("escrows"))?;
         let passphrase = Secret::new(passphrase);
-        Ok(Self { client, keys: RwLock::new(keys), passphrase, home: home.to_owned(), books })
+        let keys_written = Mutex::new(written(&keys_path(home))?);
+        Ok(Self { client, keys: RwLock::new(keys), keys_written, passphrase, home: home.to_owned(), books })
     }
 
     /// The home folder.
@@ -69,12 +79,34 @@ impl Desk {
         Ok(file)
     }
 
-    /// Changes the pins: other processes may have done so since, so the store is read again first.
+    /// Changes the pins: other processes may have done so since, so the store is read again first. What the server
+    /// shows at first use never replaces what is known.
     pub fn pin(&self, username: &str, keys: PublicKeys, how: PinSource) -> Result<(), EngineError> {
         let _lock = self.lock("pins")?;
         let mut store = KeyStore::open(&keys_path(&self.home), self.passphrase.expose())?;
-        store.set_pin(username, keys, how)?;
+        match store.check_pin(username, &keys) {
+            PinCheck::Changed(_) if how == PinSource::FirstUse => {
+                let why = format!("gives other keys for {username} than those you pinned");
+                return Err(Fault::Contract(why).into());
+            }
+            PinCheck::Same(_) if how == PinSource::FirstUse => {}
+            _ => store.set_pin(username, keys, how)?,
+        }
         *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+        Ok(())
+    }
+
+    /// Reads the key store again where another process has written it: a pin that is added while `aegis run` is active
+    /// counts at once.
+    fn reread_keys(&self) -> Result<(), EngineError> {
+        let path = keys_path(&self.home);
+        let written = written(&path)?;
+        let mut known = self.keys_written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *known != written {
+            let store = KeyStore::open(&path, self.passphrase.expose())?;
+            *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+            *known = written;
+        }
         Ok(())
     }
 
@@ -96,6 +128,7 @@ impl Desk {
     pub async fn hold(&self, id: EscrowId) -> Result<Held<'_>, EngineError> {
         // Another process may hold the lock through a slow wallet call; waiting must not block this thread's tasks.
         let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
+        self.reread_keys()?;
         let view = self.client.escrow(id).await?;
         let book = match self.stored(id)? {
             Some(book) => book,
@@ -249,7 +282,7 @@ impl Held<'_> {
                 Ok(receipt)
             }
             Ok(_) => Err(ClientError::BadAnswer("a receipt for another statement".to_owned()).into()),
-            Err(error) if error.is_transient() => Err(error.into()),
+            Err(error) if !error.refuses_statement() => Err(error.into()),
             Err(error) => {
                 // Refused for good: nobody else has it, and its place in the chain is free again.
                 self.book.pending = None;

@@ -20,6 +20,7 @@ use aegis_common::escrow::payout::PayoutError;
 
 use crate::book::Fault;
 use crate::client::ClientError;
+use crate::daemon::DaemonError;
 use crate::files::FileError;
 use crate::keys::{KeyError, VaultError};
 use crate::wallet::WalletError;
@@ -55,8 +56,8 @@ pub enum EngineError {
     #[error("the book of this escrow is damaged: {0}")]
     Book(String),
     /// The Monero node did not say what is asked.
-    #[error("the Monero node: {0}")]
-    Daemon(String),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
 }
 
 impl EngineError {

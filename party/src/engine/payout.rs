@@ -6,6 +6,7 @@
 use aegis_common::address::{Address, AddressKind};
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::deposits::{Received, final_at};
+use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
@@ -35,6 +36,12 @@ struct Holdings {
     inputs: u64,
 }
 
+/// What this participant may sign.
+struct Agreed {
+    outcome: Outcome,
+    shares: Vec<Share>,
+}
+
 impl Engine {
     /// Does what this participant owes the payout.
     pub async fn step_payout(&self, held: &mut Held<'_>) -> Result<Progress, EngineError> {
@@ -52,17 +59,17 @@ impl Engine {
         let name = WalletName::of(held.book.contract.escrow_id, attempt);
         let mut session = self.wallet.session(&name).await?;
         let holdings = self.holdings(held, &mut session).await?;
-        let shares = match self.agree(held, &view, &holdings)? {
-            Ok(shares) => shares,
+        let agreed = match self.agree(held, &view, &holdings)? {
+            Ok(agreed) => agreed,
             Err(asks) => return Ok(asks),
         };
         let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
         let synced = held.book.find(role, synced).is_some();
-        if view.shares != shares {
+        if view.shares != agreed.shares {
             // Money came between the first export of this attempt and now, or one side's node is behind. An attempt
             // divides what was final when it began; the next one divides what is final now.
             return match synced && view.syncs.len() == 2 {
-                true => self.sync(held, session, view.attempt + 1).await,
+                true => self.sync(held, session, next(view.attempt)?).await,
                 false => Ok(Progress::Nothing),
             };
         }
@@ -70,13 +77,13 @@ impl Engine {
             return self.sync(held, session, view.attempt).await;
         }
         let result = if role == view.proposer {
-            self.propose(held, &mut session, &view, &shares, &holdings).await
+            self.propose(held, &mut session, &view, &agreed, &holdings).await
         } else {
-            self.approve(held, &mut session, &view, &shares, &holdings).await
+            self.approve(held, &mut session, &view, &agreed, &holdings).await
         };
         match result {
             Err(EngineError::Wallet(error)) if is_stale(&error) => {
-                let next = view.attempt + 1;
+                let next = next(view.attempt)?;
                 self.sync(held, session, next).await?;
                 Ok(Progress::Did(format!("signing data was stale ({error}); began signing attempt {next}")))
             }
@@ -115,10 +122,10 @@ impl Engine {
     /// ever signs, and consented to. Gives the shares.
     fn agree(
         &self,
-        held: &mut Held<'_>,
+        held: &Held<'_>,
         view: &PayoutView,
         holdings: &Holdings,
-    ) -> Result<Result<Vec<Share>, Progress>, EngineError> {
+    ) -> Result<Result<Agreed, Progress>, EngineError> {
         let book = &held.book;
         let funded = holdings.received.payment >= book.contract.amount
             && holdings.received.buyer_deposit >= book.contract.buyer_deposit;
@@ -138,11 +145,17 @@ impl Engine {
             let asks = "a payout waits for your consent: aegis consent".to_owned();
             return Ok(Err(Progress::Asks(asks)));
         }
+        Ok(Ok(Agreed { outcome, shares }))
+    }
+
+    /// Binds this participant to the outcome, durably, right before its signature and not earlier: exported signing data
+    /// binds nobody, and a dispute that arrives after it must still be ruled on and paid.
+    fn bind(held: &mut Held<'_>, outcome: Outcome) -> Result<(), EngineError> {
         if held.book.outcome.is_none() {
             held.book.outcome = Some(outcome);
             held.save()?;
         }
-        Ok(Ok(shares))
+        Ok(())
     }
 
     /// Exports fresh signing data for an attempt, or sends what was exported for it.
@@ -183,7 +196,7 @@ impl Engine {
         held: &mut Held<'_>,
         session: &mut Session<'_>,
         view: &PayoutView,
-        shares: &[Share],
+        agreed: &Agreed,
         holdings: &Holdings,
     ) -> Result<Progress, EngineError> {
         if view.proposal.is_some() {
@@ -196,9 +209,10 @@ impl Engine {
         let own = own.and_then(|signed| signed.statement.hash().ok());
         let own = own.ok_or_else(|| EngineError::Book("the own signing data is missing".to_owned()))?;
         session.import(&[&info]).await?;
-        let made = self.build(session, shares, holdings).await?;
+        Self::bind(held, agreed.outcome)?;
+        let made = self.build(session, &agreed.shares, holdings).await?;
         let described = one(session.describe(&made.txset).await?)?;
-        let payments = self.check(held, session, &described, shares, holdings).await?;
+        let payments = self.check(held, session, &described, &agreed.shares, holdings).await?;
         let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
         let act = Act::Propose {
             attempt: view.attempt,
@@ -272,7 +286,7 @@ impl Engine {
         held: &mut Held<'_>,
         session: &mut Session<'_>,
         view: &PayoutView,
-        shares: &[Share],
+        agreed: &Agreed,
         holdings: &Holdings,
     ) -> Result<Progress, EngineError> {
         let Some(proposal) = &view.proposal else { return Ok(Progress::Nothing) };
@@ -294,13 +308,14 @@ impl Engine {
                 let Some((_, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
                 session.import(&[&info]).await?;
                 let described = one(session.describe(&txset).await?)?;
-                let payments = self.check(held, session, &described, shares, holdings).await?;
+                let payments = self.check(held, session, &described, &agreed.shares, holdings).await?;
                 if (payments.fee, payments.residue) != (fee, residue) {
                     return Err(Fault::Payout(
                         "the proposal states another fee than its transaction".to_owned(),
                     )
                     .into());
                 }
+                Self::bind(held, agreed.outcome)?;
                 let signed = session.sign(&txset).await?;
                 let [txid] = signed.tx_hashes.as_slice() else {
                     return Err(Fault::Payout("the proposal holds several transactions".to_owned()).into());
@@ -313,8 +328,11 @@ impl Engine {
         };
         let approve =
             Act::Approve { attempt, proposal: proposal.hash, txid: signed.txid, txset: signed.txset.clone() };
-        held.say(approve, None).await?;
-        session.submit(&signed.txset).await?;
+        // The payout is complete and right: a server that holds back the word of it does not hold back the money.
+        let said = held.say(approve, None).await;
+        let submitted = session.submit(&signed.txset).await;
+        said?;
+        submitted?;
         Ok(Progress::Did(format!("signed and submitted the payout {}", signed.txid)))
     }
 
@@ -329,12 +347,20 @@ impl Engine {
         let mut session =
             self.wallet.session(&WalletName::of(held.book.contract.escrow_id, setup_attempt)).await?;
         match session.submit(txset).await {
-            Ok(_) => Ok(Progress::Did(format!("submitted the payout of attempt {attempt}"))),
+            // Not `Did`: as long as nobody has seen it this is repeated, and at the pace of the poll, not without a pause.
+            Ok(_) => Ok(Progress::Asks(format!("submitted the payout of attempt {attempt}"))),
             // Already in pool or chain: what was wanted.
             Err(error) if error.is_refusal() => Ok(Progress::Nothing),
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// The attempt after the one the server names, which may be any number.
+fn next(attempt: u32) -> Result<u32, EngineError> {
+    attempt
+        .checked_add(1)
+        .ok_or_else(|| Fault::Payout("the server names an impossible attempt".to_owned()).into())
 }
 
 /// Errors that fresh signing data mends.

@@ -24,8 +24,9 @@ const STEPS_IN_A_ROW: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The escrow.
-    pub escrow: EscrowId,
+    /// The escrow; none where it concerns all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escrow: Option<EscrowId>,
     /// `did`, `asks`, `status`, `progress` or `error`.
     pub event: &'static str,
     /// In words.
@@ -53,18 +54,23 @@ pub struct Engine {
 
 /// What was last told of an escrow, so that nothing is told twice.
 #[derive(Default)]
-struct Told(BTreeMap<(EscrowId, &'static str), String>);
+struct Told(BTreeMap<(Option<EscrowId>, &'static str), String>);
 
 impl Told {
     fn is_news(&mut self, report: &Report) -> bool {
         let last = self.0.insert((report.escrow, report.event), report.text.clone());
         report.event == "did" || last.as_ref() != Some(&report.text)
     }
+
+    /// Forgets escrows that are not listed any more, so that a server can't make this grow without end.
+    fn keep(&mut self, listed: &BTreeSet<EscrowId>) {
+        self.0.retain(|(escrow, _), _| escrow.is_none_or(|id| listed.contains(&id)));
+    }
 }
 
 impl Engine {
     /// Takes part until stopped; with `once`, until nothing more can be done now.
-    pub async fn run(&self, once: bool, tell: &(dyn Fn(&Report) + Sync)) -> Result<(), EngineError> {
+    pub async fn run(&self, once: bool, tell: &(dyn Fn(&Report) + Sync)) {
         let (wake, mut woken) = mpsc::channel::<()>(1);
         let mut told = Told::default();
         let listening = self.listen(wake);
@@ -74,12 +80,12 @@ impl Engine {
             while busy {
                 busy = tokio::select! {
                     biased;
-                    done = self.round(&mut told, tell) => done?,
+                    done = self.round(&mut told, tell) => done,
                     () = &mut listening => false,
                 };
             }
             if once {
-                return Ok(());
+                return;
             }
             tokio::select! {
                 () = &mut listening => {}
@@ -109,7 +115,8 @@ impl Engine {
     async fn client_cursor(&self) -> i64 {
         let mut after = 0;
         while let Ok(page) = self.desk.client.events(after).await {
-            if page.events.is_empty() {
+            // A server that shows one page for ever is not followed.
+            if page.events.is_empty() || page.next <= after {
                 break;
             }
             after = page.next;
@@ -117,19 +124,32 @@ impl Engine {
         after
     }
 
-    /// One look at every escrow; whether anything was done.
-    async fn round(&self, told: &mut Told, tell: &(dyn Fn(&Report) + Sync)) -> Result<bool, EngineError> {
+    /// One look at every escrow; whether anything was done. No answer of the server ends the program: a relay's 404
+    /// must not keep it from what is due in an hour.
+    async fn round(&self, told: &mut Told, tell: &(dyn Fn(&Report) + Sync)) -> bool {
         let escrows = match self.desk.client.escrows().await {
             Ok(escrows) => escrows,
-            Err(error) if error.is_transient() => return Ok(false),
-            Err(error) => return Err(error.into()),
+            Err(ClientError::Unreachable(_)) => return false,
+            Err(error) => {
+                let error = EngineError::from(error);
+                let report = Report {
+                    escrow: None,
+                    event: "error",
+                    text: error.to_string(),
+                    code: Some(error.code()),
+                };
+                if told.is_news(&report) {
+                    tell(&report);
+                }
+                return false;
+            }
         };
         let mut busy = false;
         let mut seen = BTreeSet::new();
         // Oldest first: who came first is served first.
         for view in escrows.iter().rev().filter(|view| seen.insert(view.id)) {
             let mut say = |event: &'static str, text: String, code: Option<String>| {
-                let report = Report { escrow: view.id, event, text, code };
+                let report = Report { escrow: Some(view.id), event, text, code };
                 if told.is_news(&report) {
                     tell(&report);
                 }
@@ -160,7 +180,8 @@ impl Engine {
                 }
             }
         }
-        Ok(busy)
+        told.keep(&seen);
+        busy
     }
 
     /// One step in one escrow.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use aegis_common::amount::Piconero;
 use aegis_common::ids::EscrowId;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -85,8 +86,9 @@ impl Timeline {
                     after = next.max(after);
                     for event in events {
                         let Some(escrow) = event.escrow_id else { continue };
-                        let text = format!("{} {}", event.kind, brief(&event.payload));
-                        timeline.say_once(&escrow.to_string(), &text, text.trim_end());
+                        if let Some(text) = news(&event.kind, &event.payload) {
+                            timeline.say_once(&escrow.to_string(), &text, &text);
+                        }
                     }
                 }
                 tokio::time::sleep(Duration::from_millis(700)).await;
@@ -109,8 +111,12 @@ impl Timeline {
                     let Ok(line) = serde_json::from_slice::<Value>(line) else { continue };
                     let escrow = line.get("escrow").and_then(Value::as_str).unwrap_or_default();
                     let event = line.get("event").and_then(Value::as_str).unwrap_or_default();
-                    let text = format!("{person}: {event} {}", brief(&line));
-                    timeline.say_once(escrow, &text, text.trim_end());
+                    let text = line.get("text").and_then(Value::as_str).unwrap_or_default();
+                    // Statuses and confirmations are told once for all, by the server's feed.
+                    if ["did", "asks", "error"].contains(&event) {
+                        let text = format!("{person} {event}: {text}");
+                        timeline.say_once(escrow, &text, &text);
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
@@ -118,22 +124,34 @@ impl Timeline {
     }
 }
 
-/// The short fields of a document, without those every line has.
-fn brief(payload: &Value) -> String {
-    let fields = payload.as_object().into_iter().flatten();
-    let short = fields.filter_map(|(name, value)| {
-        if ["at", "escrow", "event", "escrowId", "version"].contains(&name.as_str()) {
-            return None;
+/// An event of the feed in words; none for what the participants' own lines tell better.
+fn news(kind: &str, payload: &Value) -> Option<String> {
+    let field = |name: &str| match payload.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    };
+    let xmr = || field("amount").parse::<Piconero>().map_or_else(|_| field("amount"), Piconero::xmr);
+    let place = || match payload.get("height").and_then(Value::as_u64) {
+        Some(height) => format!("in block {height}"),
+        None => "in the pool".to_owned(),
+    };
+    match kind {
+        "EscrowStatusChanged" => Some(format!("{} → {}", field("from"), field("to"))),
+        "AddressReady" => Some("the address is ready".to_owned()),
+        "AddressMismatch" => Some("the attested addresses differ".to_owned()),
+        "DepositSeen" => Some(format!("{}: {} XMR {}", field("slot"), xmr(), place())),
+        "DepositRefused" => Some(format!("{} XMR not credited: {}", xmr(), field("reason"))),
+        "DepositReverted" => Some(format!("the chain took {} XMR back", xmr())),
+        "TransactionConfirmed" => Some(format!("{}: {} XMR final", field("slot"), xmr())),
+        "SignersAsked" => {
+            let (attempt, proposer, cosigner) = (field("attempt"), field("proposer"), field("cosigner"));
+            Some(format!("signing attempt {attempt}: the {proposer} proposes, the {cosigner} cosigns"))
         }
-        let text = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
-            _ => return None,
-        };
-        // Hashes and addresses tell a reader nothing.
-        (text.chars().count() <= 60).then(|| format!("{name}={text}"))
-    });
-    short.collect::<Vec<_>>().join(" ")
+        "PayoutSeen" => Some(format!("payout {}", place())),
+        "PayoutLost" | "PayoutMismatch" | "ExpiryWarning" => Some(kind.to_owned()),
+        _ => None,
+    }
 }
 
 /// Ends the following when dropped.
@@ -151,9 +169,12 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_brief_line_leaves_out_long_and_nested_fields() {
-        let line = json!({"at": "now", "escrow": "x", "round": 2, "long": "a".repeat(95), "list": [1], "to": "ACTIVE"});
-        assert_eq!(brief(&line), "round=2 to=ACTIVE");
+    fn events_are_told_in_words_and_amounts_in_xmr() {
+        let seen = json!({"slot": "payment", "amount": "1500000000000", "height": 7, "output": {"index": 0}});
+        assert_eq!(news("DepositSeen", &seen).as_deref(), Some("payment: 1.500000000000 XMR in block 7"));
+        let status = json!({"from": "ACTIVE", "to": "SETTLING"});
+        assert_eq!(news("EscrowStatusChanged", &status).as_deref(), Some("ACTIVE → SETTLING"));
+        assert_eq!(news("StatementPosted", &json!({"kind": "round"})), None);
     }
 
     #[test]

@@ -50,6 +50,10 @@ pub struct Options {
     pub outbox_poll: Duration,
     /// Pause between two rounds of looking up unmined transactions.
     pub look_up: Duration,
+    /// Days for which an escrow is watched after its end, counted from its last change.
+    pub watch_days: u32,
+    /// Pause between two rounds of ending watches; there is one at the start.
+    pub unwatch: Duration,
     /// How the chain is followed.
     pub chain: Config,
     /// Whether other servers use the same database.
@@ -70,6 +74,8 @@ impl Default for Options {
             timer_poll: Duration::from_secs(1),
             outbox_poll: Duration::from_secs(1),
             look_up: Duration::from_secs(1),
+            watch_days: 30,
+            unwatch: Duration::from_secs(3600),
             chain: Config::default(),
             several_servers: false,
         }
@@ -213,7 +219,15 @@ where
     let (sink, every) = (watch.clone(), options.look_up);
     loops.keep("look-ups", move || watch.clone().look_ups(every));
 
-    let chain = Chain { nodes, scanner, sink, config: options.chain, health: Arc::clone(&health) };
+    let (days, pause) = (options.watch_days, options.unwatch);
+    let of = Arc::clone(&world);
+    loops.keep("watches", move || {
+        let world = Arc::clone(&of);
+        async move { watched::unwatch_often(&world, days, pause).await }
+    });
+
+    let (config, health_of) = (options.chain, Arc::clone(&health));
+    let chain = Chain { nodes, scanner, sink, config, health: health_of, days };
     let chain = Arc::new(chain);
     let (of, stopped) = (Arc::clone(&world), loops.stopped.clone());
     loops.keep("chain", move || follow(Arc::clone(&of), Arc::clone(&chain), stopped.clone()));
@@ -238,6 +252,7 @@ struct Chain<N> {
     sink: ChainWatch,
     config: Config,
     health: Arc<Mutex<Option<watch::Receiver<Health>>>>,
+    days: u32,
 }
 
 /// Loads the watch list, then follows the chain until told to stop or until a person must look.
@@ -247,6 +262,7 @@ async fn follow<N: Source + 'static>(
     stopped: watch::Receiver<bool>,
 ) {
     let (store, network, list) = (world.store.clone(), world.network, world.watched.clone());
+    watched::tell_unwatched(watched::unwatch(&world, chain.days).await);
     loop {
         match watched::load(&store, network, &list).await {
             Ok(count) => break tracing::info!(count, "watching escrows"),

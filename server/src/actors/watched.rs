@@ -1,8 +1,12 @@
-//! Filling the watch list at the start.
+//! Filling the watch list at the start, and ending watches.
+
+use std::time::Duration;
 
 use aegis_common::address::Network;
 use aegis_common::chain::WatchKey;
+use aegis_common::escrow::state::Status;
 
+use super::world::World;
 use crate::chain::WatchList;
 use crate::store::{MAX_PAGE, Store, StoreError, Watched};
 
@@ -12,6 +16,45 @@ const PAGE: usize = MAX_PAGE;
 /// through again. Where a crash prevented that, it is done at the next start: for all that became ready within so many
 /// blocks, because that it was done is not recorded.
 const OVERLAP: u64 = 100;
+/// Watches that are ended in one transaction, so that no commit waits long.
+const BATCH: usize = 500;
+
+/// Ends the watch of escrows that have been over, and unchanged, for `days`: in the database and on this server's list.
+/// Another server on the same database has them on its list until it starts anew, which costs it time and nothing else.
+pub(super) async fn unwatch(world: &World, days: u32) -> Result<usize, StoreError> {
+    let over: Vec<_> = Status::ALL.into_iter().filter(|status| status.is_over()).map(Status::wire).collect();
+    let now = world.clock.now();
+    let kept = Duration::from_secs(u64::from(days) * 24 * 3600);
+    // Before the calendar's beginning nothing has ended.
+    let Ok(before) = now.checked_sub(kept) else { return Ok(0) };
+    let mut total = 0;
+    loop {
+        let ended = world.store.unwatch(over.clone(), before, BATCH).await?;
+        total += ended.len();
+        let full = ended.len() == BATCH;
+        world.watched.remove_all(&ended.into_iter().collect());
+        if !full {
+            return Ok(total);
+        }
+    }
+}
+
+/// Ends watches from time to time. Never ends itself.
+pub(super) async fn unwatch_often(world: &World, days: u32, pause: Duration) {
+    loop {
+        tokio::time::sleep(pause).await;
+        tell_unwatched(unwatch(world, days).await);
+    }
+}
+
+/// One line for what was ended.
+pub(super) fn tell_unwatched(outcome: Result<usize, StoreError>) {
+    match outcome {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "escrows ended long ago are watched no longer"),
+        Err(error) => tracing::warn!(%error, "watches could not be ended"),
+    }
+}
 
 /// Puts every watched escrow on the list. Gives how many there are.
 pub(super) async fn load(store: &Store, network: Network, list: &WatchList) -> Result<usize, StoreError> {

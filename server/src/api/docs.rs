@@ -67,7 +67,7 @@ pub async fn description(description: web::Data<Description>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(description.0.to_string())
 }
 
-/// The viewer, with all its files inside the program.
+/// The viewer, with all its files inside the program. By default it would send the description to a validator elsewhere.
 pub fn viewer() -> SwaggerUi {
-    SwaggerUi::new(format!("{VIEWER}/{{_:.*}}")).config(Config::from(DESCRIPTION))
+    SwaggerUi::new(format!("{VIEWER}/{{_:.*}}")).config(Config::from(DESCRIPTION).validator_url("none"))
 }

@@ -35,6 +35,7 @@ pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> 
     let options = Options {
         idle: Duration::from_secs(config.actors.passivate_seconds),
         look_up: poll,
+        watch_days: config.chain.watch_days,
         chain: chain::Config { poll, ..chain::Config::default() },
         ..Options::default()
     };

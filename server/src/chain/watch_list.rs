@@ -44,7 +44,7 @@ impl WatchList {
     /// for it. An escrow that is watched already is replaced.
     pub fn add(&self, key: WatchKey, from_height: u64) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        inner.drop_escrow(key.escrow());
+        inner.drop_all(&HashSet::from([key.escrow()]));
         inner.last += 1;
         let entry = Entry { number: inner.last, from_height };
         Arc::make_mut(&mut inner.keys).push(key);
@@ -55,14 +55,9 @@ impl WatchList {
     pub fn add_all(&self, new: Vec<(WatchKey, u64)>) {
         let ids: HashSet<EscrowId> = new.iter().map(|(key, _)| key.escrow()).collect();
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        inner.drop_all(&ids);
         let inner = &mut *inner;
         let (keys, entries) = (Arc::make_mut(&mut inner.keys), Arc::make_mut(&mut inner.entries));
-        if keys.iter().any(|key| ids.contains(&key.escrow())) {
-            let mut stay =
-                keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
-            entries.retain(|_| stay.next().unwrap_or(true));
-            keys.retain(|key| !ids.contains(&key.escrow()));
-        }
         for (key, from_height) in new {
             inner.last += 1;
             keys.push(key);
@@ -70,9 +65,17 @@ impl WatchList {
         }
     }
 
-    /// Watches an escrow no longer. A fact that is under way may still arrive.
+    /// Watches these escrows no longer, in time that grows with the list and not with its square. Facts that are under
+    /// way may still arrive.
+    pub fn remove_all(&self, escrows: &HashSet<EscrowId>) {
+        if !escrows.is_empty() {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).drop_all(escrows);
+        }
+    }
+
+    /// Watches an escrow no longer.
     pub fn remove(&self, escrow: EscrowId) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).drop_escrow(escrow);
+        self.remove_all(&HashSet::from([escrow]));
     }
 
     /// How many are watched.
@@ -92,11 +95,14 @@ impl WatchList {
 }
 
 impl Inner {
-    fn drop_escrow(&mut self, escrow: EscrowId) {
-        if let Some(at) = self.keys.iter().position(|key| key.escrow() == escrow) {
-            Arc::make_mut(&mut self.keys).remove(at);
-            Arc::make_mut(&mut self.entries).remove(at);
+    fn drop_all(&mut self, ids: &HashSet<EscrowId>) {
+        if !self.keys.iter().any(|key| ids.contains(&key.escrow())) {
+            return;
         }
+        let mut stay =
+            self.keys.iter().map(|key| !ids.contains(&key.escrow())).collect::<Vec<_>>().into_iter();
+        Arc::make_mut(&mut self.entries).retain(|_| stay.next().unwrap_or(true));
+        Arc::make_mut(&mut self.keys).retain(|key| !ids.contains(&key.escrow()));
     }
 }
 

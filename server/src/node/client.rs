@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::http::Http;
+use super::http::{Http, outage};
 use super::{FullBlock, NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Most transactions a restricted node hands out at once (`RESTRICTED_TRANSACTIONS_COUNT`).
@@ -28,7 +28,8 @@ struct Knowledge {
 }
 
 pub(super) struct Node {
-    url: String,
+    /// Position in the configured list, from 1. Nodes are named by it: a URL may be an onion service's.
+    number: usize,
     network: Network,
     set_aside: std::time::Duration,
     http: Http,
@@ -48,6 +49,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Node {
+    /// `number` is the position in the configured list, from 1.
     pub fn new(number: usize, node: &NodeConfig, config: &PoolConfig) -> Result<Self, NodeError> {
         let url = reqwest::Url::parse(&node.url).map_err(|_| NodeError::Url(number, "not a URL"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
@@ -64,12 +66,12 @@ impl Node {
             Some(_) => None,
             None => {
                 let client = RpcClientBuilder::new().timeout(config.timeout).build(base.clone());
-                Some(client.map_err(|error| NodeError::Setup(error.to_string()))?.daemon())
+                Some(client.map_err(|_| NodeError::Setup("the RPC client".into()))?.daemon())
             }
         };
         Ok(Self {
-            http: Http::new(base.clone(), node.login.clone(), config)?,
-            url: base,
+            number,
+            http: Http::new(base, node.login.clone(), config)?,
             network: config.network,
             set_aside: config.set_aside,
             basics,
@@ -89,13 +91,13 @@ impl Node {
         match &outcome {
             Ok(_) | Err(NodeError::Missing) => breaker.succeed(),
             Err(error @ (NodeError::Lie(_) | NodeError::WrongNetwork(_) | NodeError::Parse(_))) => {
-                tracing::warn!(node = %self.url, %error, "node set aside");
+                tracing::warn!(node = self.number, %error, "node set aside");
                 self.network_seen.store(false, Ordering::Relaxed);
                 breaker.set_aside(Instant::now(), self.set_aside, error.to_string());
             }
             Err(error) => {
                 if breaker.fail(Instant::now(), error.to_string()) {
-                    tracing::warn!(node = %self.url, %error, "node down");
+                    tracing::warn!(node = self.number, %error, "node down");
                     self.network_seen.store(false, Ordering::Relaxed);
                 }
             }
@@ -107,7 +109,7 @@ impl Node {
         let (state, reason) = lock(&self.breaker).state();
         let knowledge = lock(&self.knowledge);
         let disagreement = knowledge.disagreement.clone();
-        NodeStatus { url: self.url.clone(), state, reason, tip: knowledge.tip, disagreement }
+        NodeStatus { number: self.number, state, reason, tip: knowledge.tip, disagreement }
     }
 
     pub fn note_disagreement(&self, note: Option<String>) {
@@ -198,7 +200,7 @@ impl Node {
                     // The crate's error has no code to tell a height too high from an outage.
                     Err(error) => match basics.get_block_count().await {
                         Ok(count) if count.get() <= height => return Err(NodeError::Missing),
-                        _ => return Err(NodeError::Transport(error.to_string().chars().take(200).collect())),
+                        _ => return Err(NodeError::Transport(outage(error.as_ref()))),
                     },
                 }
             }

@@ -41,7 +41,7 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .pool_max_idle_per_host(if login.is_some() { 1 } else { config.concurrency })
             .build()
-            .map_err(|error| NodeError::Setup(error.to_string()))?;
+            .map_err(|_| NodeError::Setup("TLS or the system's resolver".into()))?;
         let permits = Semaphore::new(config.concurrency.max(1));
         Ok(Self { client, base, login, challenge: Mutex::new(None), permits, max_reply: config.max_reply })
     }
@@ -77,7 +77,7 @@ impl Http {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<Vec<u8>, NodeError> {
-        let _permit = self.permits.acquire().await.map_err(transport)?;
+        let _permit = self.permits.acquire().await.map_err(|error| transport(&error))?;
         let body = body.to_string();
         let Some(login) = &self.login else {
             let response = self.send(path, &body, None).await?;
@@ -112,7 +112,7 @@ impl Http {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        request.body(body.to_owned()).send().await.map_err(|error| transport(error.without_url()))
+        request.body(body.to_owned()).send().await.map_err(|error| transport(&error))
     }
 
     async fn finish(&self, response: Response) -> Result<Vec<u8>, NodeError> {
@@ -125,7 +125,7 @@ impl Http {
 
     async fn read(&self, mut response: Response) -> Result<Vec<u8>, NodeError> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| transport(error.without_url()))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| transport(&error))? {
             if bytes.len() + chunk.len() > self.max_reply {
                 return Err(NodeError::TooLarge(self.max_reply));
             }
@@ -135,15 +135,31 @@ impl Http {
     }
 }
 
-fn transport(error: impl std::error::Error) -> NodeError {
-    // reqwest's own text is only the outermost cause.
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+fn transport(error: &(dyn std::error::Error + 'static)) -> NodeError {
+    NodeError::Transport(outage(error))
+}
+
+/// What kind of outage an error is. Its own words are not kept: they name hosts, in TLS errors those of the
+/// certificate.
+pub(super) fn outage(error: &(dyn std::error::Error + 'static)) -> String {
+    let (mut kind, mut cause) = ("the call failed", None);
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(http) = error.downcast_ref::<reqwest::Error>() {
+            kind = match http {
+                _ if http.is_timeout() => "timeout",
+                _ if http.is_connect() => "no connection",
+                _ if http.is_body() || http.is_decode() => "the reply broke off",
+                _ => kind,
+            };
+        }
+        cause = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind).or(cause);
+        next = error.source();
     }
-    NodeError::Transport(text)
+    match cause {
+        Some(cause) => format!("{kind}: {cause}"),
+        None => kind.to_owned(),
+    }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NodeError> {

@@ -7,6 +7,9 @@
 //! http     bounded requests, digest login
 //! ```
 //!
+//! Neither a log nor an error names a node's URL or host, which may be an onion service's: nodes are named by their
+//! position in the configured list, and of what an HTTP client says only the kind is kept.
+//!
 //! A node can still withhold data, or mine: proof of work is not checked here. Against that stand several
 //! nodes, and the rule that the chain followed never changes deeper than the configured reorganisation depth.
 
@@ -141,8 +144,8 @@ pub enum NodeState {
 /// One line of [`NodePool::status`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeStatus {
-    /// Its configured URL.
-    pub url: String,
+    /// Its position in the configured list, from 1.
+    pub number: usize,
     /// State.
     pub state: NodeState,
     /// Why, unless it is up.
@@ -157,7 +160,7 @@ pub struct NodeStatus {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeError {
     /// A URL can't be used.
-    #[error("node URL {0}: {1}")]
+    #[error("URL of node {0}: {1}")]
     Url(usize, &'static str),
     /// The HTTP client could not be set up.
     #[error("HTTP client: {0}")]

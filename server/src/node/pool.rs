@@ -31,7 +31,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl NodePool {
     /// Checks the configuration; asks nobody yet.
     pub fn new(config: &PoolConfig) -> Result<Self, NodeError> {
-        let nodes = config.nodes.iter().enumerate().map(|(number, node)| Node::new(number, node, config));
+        let nodes = (1..).zip(&config.nodes).map(|(number, node)| Node::new(number, node, config));
         let nodes: Vec<Arc<Node>> = nodes.map(|node| node.map(Arc::new)).collect::<Result<_, _>>()?;
         if nodes.is_empty() {
             return Err(NodeError::NoneUsable);

@@ -49,7 +49,8 @@ pub struct NewEvent {
 /// All that one change of an escrow writes, in one transaction.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The new values. Buyer, seller, creator and `created_at` count only for a new escrow.
+    /// The new values. Buyer, seller, creator and `created_at` count only for a new escrow, the watch only for a new one or
+    /// with a view key.
     pub escrow: EscrowRow,
     /// What is stored now.
     pub expected: Expected,
@@ -201,9 +202,9 @@ impl Prepared {
                 let target = escrows::table.filter(escrows::id.eq(row.id));
                 let target = target.filter(escrows::version.eq(expected));
                 let changes = row.changes();
-                let changed = match row.view_key() {
+                let changed = match row.watch() {
                     None => native!(conn, c => diesel::update(target).set(changes).execute(c))?,
-                    Some(key) => diesel::update(target).set((changes, key)).execute(conn)?,
+                    Some(watch) => diesel::update(target).set((changes, watch)).execute(conn)?,
                 };
                 if changed == 0 {
                     return Ok(Err(match version.first(conn).optional()? {

@@ -7,10 +7,12 @@ use aegis_common::time::Timestamp;
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
+use serde::Serialize;
 use serde::de::IgnoredAny;
 use zeroize::Zeroizing;
 
 use super::Store;
+use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::escrows;
 use super::types::{DbUuid, amount, height, impossible, natural, page, time};
@@ -43,7 +45,8 @@ pub struct EscrowRow {
     pub wake_height: Option<u64>,
     /// How many things it has seen that wait for a block.
     pub unmined: u32,
-    /// Whether the chain is scanned for it; needs a view key and `watch_from`.
+    /// Whether the chain is scanned for it; needs a view key and `watch_from`. Like `watch_from`, it is changed only by a
+    /// commit that brings a view key, and ended by [`Store::unwatch`].
     pub watching: bool,
     /// First block that may hold its outputs.
     pub watch_from: Option<u64>,
@@ -67,7 +70,7 @@ pub struct Watched {
     pub spend_keys: Option<[Key32; 3]>,
 }
 
-#[derive(Debug, Queryable, Insertable)]
+#[derive(Debug, Queryable, Insertable, Serialize)]
 #[diesel(table_name = escrows, treat_none_as_default_value = false)]
 pub(super) struct RawEscrow {
     pub id: DbUuid,
@@ -78,8 +81,10 @@ pub(super) struct RawEscrow {
     arbiter_id: DbUuid,
     creator_id: DbUuid,
     amount: i64,
+    #[serde(serialize_with = "as_json")]
     snapshot: String,
-    view_key: Option<Vec<u8>>,
+    /// Sealed.
+    pub view_key: Option<Vec<u8>>,
     wake_at: Option<i64>,
     wake_height: Option<i64>,
     unmined: i32,
@@ -90,7 +95,7 @@ pub(super) struct RawEscrow {
     updated_at: i64,
 }
 
-/// What a change may write. Not listed: the two traders, the creator and the date of creation.
+/// What a change may write. Not listed: the two traders, the creator, the date of creation, and the watch.
 #[derive(AsChangeset)]
 #[diesel(table_name = escrows, treat_none_as_null = true)]
 pub(super) struct Changes<'a> {
@@ -102,16 +107,17 @@ pub(super) struct Changes<'a> {
     wake_at: Option<i64>,
     wake_height: Option<i64>,
     unmined: i32,
-    watching: bool,
-    watch_from: Option<i64>,
     highest_output: Option<i64>,
     updated_at: i64,
 }
 
+/// What only a commit with a view key writes, so that no later one begins a watch anew that [`Store::unwatch`] ended.
 #[derive(AsChangeset)]
 #[diesel(table_name = escrows, treat_none_as_null = true)]
-pub(super) struct ViewKeyChange<'a> {
+pub(super) struct WatchChange<'a> {
     view_key: Option<&'a [u8]>,
+    watching: bool,
+    watch_from: Option<i64>,
 }
 
 /// The place a view key is sealed for.
@@ -153,16 +159,15 @@ impl RawEscrow {
             wake_at: self.wake_at,
             wake_height: self.wake_height,
             unmined: self.unmined,
-            watching: self.watching,
-            watch_from: self.watch_from,
             highest_output: self.highest_output,
             updated_at: self.updated_at,
         }
     }
 
-    /// The new sealed view key; `None` keeps what is there.
-    pub fn view_key(&self) -> Option<ViewKeyChange<'_>> {
-        self.view_key.as_deref().map(|key| ViewKeyChange { view_key: Some(key) })
+    /// The new sealed view key with the watch; `None` keeps what is there.
+    pub fn watch(&self) -> Option<WatchChange<'_>> {
+        let (watching, watch_from) = (self.watching, self.watch_from);
+        self.view_key.as_deref().map(|key| WatchChange { view_key: Some(key), watching, watch_from })
     }
 
     fn decode(self) -> Result<EscrowRow, StoreError> {
@@ -271,6 +276,42 @@ impl Store {
             watched.collect()
         })
         .await
+    }
+
+    /// Ends the watch of up to `limit` escrows of these statuses that have not changed since `before`, and gives them. As
+    /// many as `limit` means that there may be more.
+    pub async fn unwatch(
+        &self,
+        statuses: Vec<&'static str>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<EscrowId>, StoreError> {
+        let before = before.as_millisecond();
+        let over = statuses.clone();
+        let found: Vec<DbUuid> = self
+            .read(move |conn, _| {
+                let over = escrows::table.filter(escrows::watching).filter(escrows::status.eq_any(&over));
+                let over = over.filter(escrows::updated_at.lt(before));
+                Ok(over.order(escrows::id).limit(page(limit)).select(escrows::id).load(conn)?)
+            })
+            .await?;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer
+            .run(move |conn| {
+                let mut ended = Vec::new();
+                for id in &found {
+                    // An escrow that changed since it was found, by a late payment perhaps, is watched on.
+                    let still = escrows::table.filter(escrows::id.eq(id)).filter(escrows::watching);
+                    let still = still.filter(escrows::status.eq_any(&statuses));
+                    let still = still.filter(escrows::updated_at.lt(before));
+                    let changed = diesel::update(still).set(escrows::watching.eq(false)).execute(conn)?;
+                    ended.extend((changed > 0).then_some(EscrowId((*id).into())));
+                }
+                Ok(ended)
+            })
+            .await
     }
 
     /// Escrows whose `wake_at` has come, the longest overdue first.

@@ -3,9 +3,11 @@
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::Timestamp;
 use diesel::prelude::*;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Store;
+use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::{events, outbox_cursor};
 use super::types::{DbUuid, page, time};
@@ -29,13 +31,14 @@ pub struct EventRow {
     pub created_at: Timestamp,
 }
 
-#[derive(Queryable)]
-struct RawEvent {
-    seq: i64,
+#[derive(Queryable, Serialize)]
+pub(super) struct RawEvent {
+    pub seq: i64,
     event_id: DbUuid,
     user_id: DbUuid,
     escrow_id: Option<DbUuid>,
     kind: String,
+    #[serde(serialize_with = "as_json")]
     payload: String,
     created_at: i64,
 }

@@ -4,8 +4,10 @@ use aegis_common::hash::Hash32;
 use aegis_common::ids::UserId;
 use aegis_common::time::Timestamp;
 use diesel::prelude::*;
+use serde::Serialize;
 
 use super::Store;
+use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::idempotency;
 use super::types::{DbBytes, DbHash, DbUuid, impossible, page, time};
@@ -27,13 +29,14 @@ pub struct IdempotencyRow {
     pub created_at: Timestamp,
 }
 
-#[derive(Queryable, Insertable)]
+#[derive(Queryable, Insertable, Serialize)]
 #[diesel(table_name = idempotency)]
 pub(super) struct RawIdempotency {
     pub user_id: DbUuid,
     pub key: String,
     request_hash: DbHash,
     status: i32,
+    #[serde(serialize_with = "as_json")]
     response: String,
     created_at: i64,
 }

@@ -4,8 +4,10 @@ use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Timestamp;
 use diesel::prelude::*;
+use serde::Serialize;
 
 use super::Store;
+use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::journal;
 use super::types::{DbBytes, DbHash, DbUuid, page, time};
@@ -25,12 +27,13 @@ pub struct JournalRow {
     pub statement_hash: Option<Hash32>,
 }
 
-#[derive(Queryable, Insertable)]
+#[derive(Queryable, Insertable, Serialize)]
 #[diesel(table_name = journal, treat_none_as_default_value = false)]
 pub(super) struct RawJournal {
-    escrow_id: DbUuid,
-    version: i64,
+    pub escrow_id: DbUuid,
+    pub version: i64,
     at: i64,
+    #[serde(serialize_with = "as_json")]
     event: String,
     statement_hash: Option<DbHash>,
 }

@@ -12,6 +12,7 @@ mod chain;
 mod commit;
 mod connection;
 mod dialect;
+mod dump;
 mod error;
 mod escrows;
 mod events;

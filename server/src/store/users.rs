@@ -8,6 +8,7 @@ use aegis_common::ids::UserId;
 use aegis_common::time::Timestamp;
 use diesel::dsl::count_star;
 use diesel::prelude::*;
+use serde::Serialize;
 
 use super::Store;
 use super::commit::check_text;
@@ -93,10 +94,10 @@ pub struct ArbiterLoad {
     pub open_escrows: u64,
 }
 
-#[derive(Queryable, Insertable)]
+#[derive(Queryable, Insertable, Serialize)]
 #[diesel(table_name = users)]
-struct RawUser {
-    id: DbUuid,
+pub(super) struct RawUser {
+    pub id: DbUuid,
     username: String,
     username_lower: String,
     password_hash: String,

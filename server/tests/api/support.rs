@@ -18,6 +18,7 @@ use aegis_common::wire::problem::Problem;
 use aegis_server::api::State;
 use aegis_server::app::{self, Ground};
 use aegis_server::config::Config;
+use aegis_server::store::DatabaseUrl;
 use aegis_server::ws::Timing;
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::{MontgomeryPoint, Scalar};
@@ -51,7 +52,7 @@ pub struct TestServer {
     pub client: reqwest::Client,
     actors: aegis_server::actors::ActorHandles,
     http: ServerHandle,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Drop for TestServer {
@@ -90,7 +91,7 @@ pub async fn server_with(settings: &[(&str, &str)], timing: Timing) -> TestServe
     let http = running.server.handle();
     actix::spawn(running.server);
     let (state, actors) = (running.state, running.actors);
-    TestServer { address, clock, state, client: reqwest::Client::new(), actors, http, _dir: dir }
+    TestServer { address, clock, state, client: reqwest::Client::new(), actors, http, dir }
 }
 
 /// An account with its keys and a token.
@@ -123,6 +124,11 @@ pub fn registration(name: &str, seed: u8) -> Value {
 }
 
 impl TestServer {
+    /// Its database, for who wants to disturb it.
+    pub fn database(&self) -> DatabaseUrl {
+        DatabaseUrl::Sqlite(self.dir.path().join("data/aegis.db"))
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

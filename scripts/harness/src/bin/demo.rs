@@ -9,6 +9,7 @@ use aegis_harness::scenario::{self, Report, Story};
 use aegis_harness::world::World;
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Starts a private chain, the server and eight participants, tells eight stories of escrows side by side, and
 /// compares what everybody received with their contracts.
@@ -90,20 +91,35 @@ async fn act(arguments: Arguments) -> Result<bool> {
     std::fs::remove_dir_all(&arguments.dir).context("can't empty the demo's folder")?;
     std::fs::create_dir_all(&arguments.dir)?;
     let dir = arguments.dir.canonicalize()?;
-    let world = World::start(&scenario::plan(dir, false)).await?;
-    let report = tokio::select! {
-        report = scenario::tell(&world, &Story::ALL) => report,
-        _ = tokio::signal::ctrl_c() => {
+    // Dropping the world half-way ends every program it started.
+    tokio::select! {
+        good = play(dir, arguments.keep) => good,
+        interrupted = interruption() => {
+            interrupted?;
             print("interrupted; ending everything")?;
-            return Ok(false);
+            Ok(false)
         }
-    };
+    }
+}
+
+async fn play(dir: PathBuf, keep: bool) -> Result<bool> {
+    let world = World::start(&scenario::plan(dir, false)).await?;
+    let report = scenario::tell(&world, &Story::ALL).await;
     conclude(&world, &report)?;
-    if arguments.keep {
+    if keep {
         how_to_go_on(&world)?;
         world.keep()?;
     } else {
         world.rest().await?;
     }
     Ok(report.is_good())
+}
+
+/// SIGINT, or SIGTERM as a build server sends it.
+async fn interruption() -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
 }

@@ -56,23 +56,22 @@ const SERVER: Floors = &[
 ];
 
 const PARTY: Floors = &[
-    ("files", 1),
-    ("clock", 1),
-    ("keys", 2),
+    // What everything stands on.
+    ("files", 0),
+    ("authority", 0),
+    ("policy", 0),
+    // What the participant keeps secret, and what it knows of an escrow.
+    ("keys", 1),
+    ("book", 1),
+    // One door for each outside system.
+    ("wallet", 2),
     ("client", 2),
-    ("wallet", 3),
-    ("transcript", 3),
-    ("verify", 3),
-    ("policy", 3),
-    ("state", 4),
-    ("rounds", 5),
-    ("signing", 5),
-    ("backup", 5),
-    ("agent", 6),
-    ("run", 6),
-    ("cli", 7),
-    ("lib", 8),
-    ("main", 8),
+    ("daemon", 3),
+    // What is done.
+    ("engine", 4),
+    ("cli", 5),
+    ("lib", 6),
+    ("main", 7),
 ];
 
 fn floor(floors: Floors, module: &str) -> Option<u8> {

@@ -7,6 +7,7 @@ use aegis_common::escrow::state::Status;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::SignedDuration;
 
+use super::super::message::Command;
 use super::kit::people::DAYS;
 use super::kit::{Server, Universe, until};
 
@@ -45,6 +46,56 @@ async fn a_clock_that_jumps_a_week_both_ways_fires_what_is_due_once() {
     assert_eq!(timers(&server, id).await, 2);
     server.check_replay(id).await;
     server.stop();
+}
+
+#[actix::test]
+async fn an_ended_escrow_is_watched_for_the_days_configured_and_no_longer() {
+    let mut universe = Universe::new();
+    (universe.options.watch_days, universe.options.unwatch) = (30, Duration::from_millis(20));
+    let server = universe.start().await;
+    let watched = async |server: &Server| {
+        let stored = server.store.watched(None, 10).await.unwrap().len();
+        (stored, server.handles.status().watched)
+    };
+    let ended = server.ready(&universe).await;
+    universe.clock.step(SignedDuration::from_hours(24 * (DAYS + 1)));
+    until("expiry", async || server.status(ended).await == Status::Expired).await;
+    let funded = server.ready(&universe).await;
+    universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
+    super::flow::reaches(&server, funded, Status::Active).await;
+    // Both were paid, as they share a wallet: the one that had ended is to be refunded.
+    assert_eq!(watched(&server).await, (2, 2));
+    let deleted = server.ready(&universe).await;
+    let by = universe.people.id(aegis_common::role::Role::Buyer);
+    server.tell(deleted, Command::Delete { by }).await.unwrap();
+    universe.clock.step(SignedDuration::from_hours(24 * 30));
+    a_while().await;
+    assert_eq!(watched(&server).await, (3, 3), "not a moment too early");
+    let held = server.read(deleted).await;
+    universe.clock.step(SignedDuration::from_millis(1));
+    until("the watch ends", async || watched(&server).await == (2, 2)).await;
+    assert_eq!(server.read(deleted).await.version, held.version);
+    assert_eq!(server.status(deleted).await, Status::Cancelled);
+    server.stop();
+    let again = universe.start().await;
+    until("the list is loaded", async || watched(&again).await == (2, 2)).await;
+    again.stop();
+}
+
+#[actix::test]
+async fn watches_that_ended_while_the_server_was_down_are_not_begun_again() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    let by = universe.people.id(aegis_common::role::Role::Buyer);
+    server.tell(id, Command::Delete { by }).await.unwrap();
+    server.stop();
+    universe.clock.step(SignedDuration::from_hours(24 * 31));
+    let again = universe.start().await;
+    assert_eq!(again.handles.status().watched, 0);
+    assert!(again.store.watched(None, 10).await.unwrap().is_empty());
+    assert!(again.store.view_key(id).await.unwrap().is_some(), "the key stays, for an audit");
+    again.stop();
 }
 
 #[actix::test]

@@ -1,0 +1,152 @@
+//! A server, or a relay before it, that says whatever it likes.
+#![expect(clippy::unwrap_used, reason = "a failure in a test is to be loud")]
+
+#[path = "support/liar.rs"]
+mod liar;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aegis::client::{Client, ClientError, MAX_ESCROWS};
+use aegis::daemon::Daemon;
+use aegis::engine::desk::Desk;
+use aegis::engine::payout::SystemClock;
+use aegis::engine::run::{Engine, Report};
+use aegis::keys::{KeyStore, PinSource, Profile, PublicKeys, Secret};
+use aegis::policy::Policy;
+use aegis::wallet::{Login, MultisigWallet, WalletAccess};
+use aegis_common::address::Network;
+use aegis_common::code::Code;
+use aegis_common::ids::EscrowId;
+use aegis_common::testing::{Cast, Person, Sim, address, contract};
+use aegis_common::wire::escrow::{EscrowPage, EscrowView};
+use aegis_common::wire::problem::Problem;
+use liar::{Liar, token};
+use uuid::Uuid;
+
+const PASSPHRASE: &str = "a long passphrase";
+
+fn client(liar: &Liar) -> Client {
+    Client::new(&liar.url, "buyer", Secret::new("a password")).unwrap()
+}
+
+fn refused(status: u16, body: String) -> ClientError {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let liar = Liar::start(move |path| match path {
+        "/api/v1/auth/login" => (200, token()),
+        _ => (status, body.clone()),
+    });
+    runtime.block_on(client(&liar).escrow(EscrowId(Uuid::nil()))).unwrap_err()
+}
+
+fn problem(code: Code) -> String {
+    serde_json::to_string(&Problem::new(code, "no")).unwrap()
+}
+
+#[test]
+fn only_a_rule_of_the_escrow_refuses_a_statement_and_nothing_a_relay_may_say_by_itself() {
+    assert!(refused(409, problem(Code::WrongState)).refuses_statement());
+    assert!(refused(422, problem(Code::BadSplit)).refuses_statement());
+    for (status, body) in [
+        (403, "<html>blocked</html>".to_owned()),
+        (404, problem(Code::NotFound)),
+        (302, String::new()),
+        (400, problem(Code::Malformed)),
+        (500, problem(Code::WrongState)),
+        (409, problem(Code::Internal)),
+        (413, "too large".to_owned()),
+    ] {
+        assert!(!refused(status, body.clone()).refuses_statement(), "{status} {body}");
+    }
+}
+
+#[test]
+fn a_problem_is_cut_to_a_length_that_a_person_reads() {
+    let long = Problem::new(Code::WrongState, "x".repeat(50_000));
+    assert!(refused(409, serde_json::to_string(&long).unwrap()).to_string().len() < 2_000);
+    assert!(matches!(refused(409, "x".repeat(100_000)), ClientError::BadAnswer(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_without_end_takes_no_memory_without_end() {
+    let sim = Sim::new(contract());
+    let view = EscrowView::of(&sim.escrow, 1, 1_000);
+    let page = EscrowPage { escrows: vec![view; 500], next: Some(EscrowId(Uuid::nil())) };
+    let page = serde_json::to_string(&page).unwrap();
+    let liar = Liar::start(move |path| match path {
+        "/api/v1/auth/login" => (200, token()),
+        _ => (200, page.clone()),
+    });
+    let listed = client(&liar).escrows().await.unwrap();
+    assert!(listed.len() <= MAX_ESCROWS + 500, "{}", listed.len());
+    let empty = Liar::start(|path| match path {
+        "/api/v1/auth/login" => (200, token()),
+        _ => (200, r#"{"escrows":[],"next":"00000000-0000-0000-0000-000000000000"}"#.to_owned()),
+    });
+    assert!(client(&empty).escrows().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_of_the_server_ends_the_running_program() {
+    for (status, body) in [(404, problem(Code::NotFound)), (403, String::new()), (200, "[".repeat(10_000))] {
+        let liar = Liar::start(move |path| match path {
+            "/api/v1/auth/login" => (200, token()),
+            // Wallet-RPC 1.25.
+            "/json_rpc" => (200, r#"{"result":{"version":65561}}"#.to_owned()),
+            _ => (status, body.clone()),
+        });
+        let (_folder, home) = home(&liar.url);
+        let login = Login { username: "u".to_owned(), password: Secret::new("p") };
+        let access = WalletAccess::Given { url: liar.url.clone(), login };
+        let wallet = MultisigWallet::start(access, Secret::new("w"), &home.join("nonces")).await.unwrap();
+        let engine = Engine {
+            desk: Desk::open(&home, PASSPHRASE).unwrap(),
+            wallet,
+            daemon: Daemon::new(&liar.url).unwrap(),
+            policy: Policy::default(),
+            clock: Box::new(SystemClock),
+            poll: Duration::from_millis(50),
+        };
+        let told = Mutex::new(Vec::new());
+        let tell = |report: &Report| told.lock().unwrap().push(report.clone());
+        let ended = tokio::time::timeout(Duration::from_secs(2), engine.run(false, &tell)).await;
+        assert!(ended.is_err(), "the program ended on HTTP {status}");
+        let told = told.lock().unwrap();
+        assert_eq!(told.len(), 1, "said once, not at every poll: {told:?}");
+        assert_eq!((told[0].event, told[0].escrow), ("error", None));
+    }
+}
+
+/// A home with keys.
+fn home(server_url: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    aegis::files::private_dir(&home).unwrap();
+    let profile = Profile {
+        username: "buyer".to_owned(),
+        server_url: server_url.to_owned(),
+        account_password: Secret::new("a password"),
+        network: Network::Regtest,
+        payout_address: Some(address(1)),
+    };
+    KeyStore::create(&home.join("keys"), PASSPHRASE, profile).unwrap();
+    (folder, home)
+}
+
+#[test]
+fn keys_taken_at_first_use_never_replace_keys_that_were_compared_meanwhile() {
+    let (_folder, home) = home("http://127.0.0.1:1");
+    let cast = Cast::default();
+    let keys = |person: &Person| PublicKeys {
+        identity_key: person.party.identity_key,
+        signing_key: person.party.signing_key,
+    };
+    let (true_keys, false_keys) = (keys(&cast.seller), keys(&cast.arbiter));
+    // The running program read the key store before the person added the pin with another command.
+    let running = Desk::open(&home, PASSPHRASE).unwrap();
+    Desk::open(&home, PASSPHRASE).unwrap().pin("bob", true_keys, PinSource::Compared).unwrap();
+    assert!(running.pin("bob", false_keys, PinSource::FirstUse).is_err());
+    running.pin("bob", true_keys, PinSource::FirstUse).unwrap();
+    let known = Desk::open(&home, PASSPHRASE).unwrap().keys(|keys| keys.pin("bob").copied()).unwrap();
+    assert_eq!((known.keys, known.how), (true_keys, PinSource::Compared));
+}

@@ -1,0 +1,75 @@
+//! A little HTTP server that answers by path, whatever it is asked.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use aegis_common::testing::{Cast, START};
+use aegis_common::wire::account::{AccountRole, LoginResponse, UserView};
+
+/// What a login is answered with.
+pub fn token() -> String {
+    let Cast { buyer, .. } = Cast::default();
+    let user = UserView {
+        id: buyer.party.user_id,
+        username: buyer.party.username,
+        role: AccountRole::User,
+        identity_key: buyer.party.identity_key,
+        fingerprint: buyer.party.fingerprint,
+        signing_key: buyer.party.signing_key,
+    };
+    let answer = LoginResponse { token: "t".to_owned(), expires_at: START, user };
+    serde_json::to_string(&answer).unwrap()
+}
+
+/// Answers until the test ends.
+pub struct Liar {
+    /// Its base address.
+    pub url: String,
+}
+
+impl Liar {
+    /// `answer` gives status and body for a path.
+    pub fn start(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answer = Arc::new(answer);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let answer = Arc::clone(&answer);
+                std::thread::spawn(move || serve(stream, &*answer));
+            }
+        });
+        Self { url }
+    }
+}
+
+fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> (u16, String)) -> Option<()> {
+    let mut reader = BufReader::new(stream.try_clone().ok()?);
+    let mut stream = stream;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let path = line.split(' ').nth(1)?.split('?').next()?.to_owned();
+        let mut length = 0;
+        loop {
+            let mut header = String::new();
+            reader.read_line(&mut header).ok()?;
+            if header.trim().is_empty() {
+                break;
+            }
+            let (name, value) = header.split_once(':')?;
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().ok()?;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        let (status, body) = answer(&path);
+        let head = format!(
+            "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).ok()?;
+    }
+}
