@@ -225,6 +225,9 @@ impl Held<'_> {
         }
         if self.book.pending.is_some() {
             self.send().await?;
+            // It takes its place in the chain before anything else is said: the next statement follows it.
+            self.view = self.desk.client.escrow(id).await?;
+            return Box::pin(self.sync()).await;
         }
         Ok(())
     }
@@ -242,7 +245,7 @@ impl Held<'_> {
     /// Says something: signed, sealed in the book, then sent until the server acknowledges or refuses it.
     pub async fn say(&mut self, act: Act, view_key: Option<Key32>) -> Result<StatementReceipt, EngineError> {
         if self.book.pending.is_some() {
-            self.send().await?;
+            Box::pin(self.sync()).await?;
         }
         let book = &self.book;
         let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
