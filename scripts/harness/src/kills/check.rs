@@ -148,13 +148,15 @@ fn events(name: &str, feed: &[EventFrame], ended: &HashMap<EscrowId, Ended>) -> 
             ensure!(own.is_empty(), "events of a stranger's escrow");
             continue;
         }
-        told_all(&own, escrow).with_context(|| format!("escrow {id}"))?;
+        let said = escrow.transcript.iter().map(|signed| Ok(signed.statement.hash()?.to_string()));
+        let said: Vec<String> = said.collect::<Result<_>>()?;
+        told_all(&own, &said, escrow.view.status).with_context(|| format!("escrow {id}"))?;
     }
     Ok(())
 }
 
-/// From its beginning to its end: each statement once, each change of status from where the last one led.
-fn told_all(events: &[&EventFrame], escrow: &Ended) -> Result<()> {
+/// From its beginning to its end: each statement once and in order, each change of status from where the last one led.
+fn told_all(events: &[&EventFrame], said: &[String], end: Status) -> Result<()> {
     let first = events.first().context("no event")?;
     ensure!(first.kind == "EscrowInit", "the first event is {}", first.kind);
     let field = |event: &EventFrame, name: &str| -> Result<String> {
@@ -174,10 +176,8 @@ fn told_all(events: &[&EventFrame], escrow: &Ended) -> Result<()> {
             _ => {}
         }
     }
-    ensure!(status == escrow.view.status.wire(), "the last status told is {status}");
-    let said = escrow.transcript.iter().map(|signed| Ok(signed.statement.hash()?.to_string()));
-    let said: Vec<String> = said.collect::<Result<_>>()?;
-    ensure!(told == said, "{} statements were told in order, {} were made", told.len(), said.len());
+    ensure!(status == end.wire(), "the last status told is {status}, and it is {end}");
+    ensure!(told == said, "{} statements were told and {} made, or in another order", told.len(), said.len());
     Ok(())
 }
 
@@ -197,4 +197,57 @@ fn frames(person: &Person, feed: &[EventFrame]) -> Result<usize> {
         count += 1;
     }
     Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn event(kind: &str, seq: i64, payload: Value) -> EventFrame {
+        let id = format!("00000000-0000-0000-0000-{seq:012}");
+        let at = "2026-01-01T00:00:00Z";
+        let frame =
+            json!({"type": kind, "seq": seq, "id": id, "escrowId": null, "at": at, "payload": payload});
+        serde_json::from_value(frame).unwrap()
+    }
+
+    fn feed_of_an_escrow() -> Vec<EventFrame> {
+        let change = |from: &str, to: &str| json!({"from": from, "to": to});
+        vec![
+            event("EscrowInit", 1, json!({})),
+            event("StatementPosted", 4, json!({"hash": "a"})),
+            event("EscrowStatusChanged", 5, change("PENDING_FUNDING", "ACTIVE")),
+            event("StatementPosted", 9, json!({"hash": "b"})),
+            event("EscrowStatusChanged", 10, change("ACTIVE", "SETTLING")),
+        ]
+    }
+
+    fn judge(feed: &[EventFrame]) -> Result<()> {
+        let said = ["a".to_owned(), "b".to_owned()];
+        told_all(&feed.iter().collect::<Vec<_>>(), &said, Status::Settling)
+    }
+
+    #[test]
+    fn a_feed_that_lacks_any_event_is_found_out() {
+        let whole = feed_of_an_escrow();
+        judge(&whole).unwrap();
+        for lost in 0..whole.len() {
+            let mut feed = whole.clone();
+            feed.remove(lost);
+            assert!(judge(&feed).is_err(), "without {}", whole[lost].kind);
+        }
+    }
+
+    #[test]
+    fn a_feed_that_tells_something_twice_or_out_of_order_is_found_out() {
+        let whole = feed_of_an_escrow();
+        for again in 1..whole.len() {
+            let mut feed = whole.clone();
+            feed.push(whole[again].clone());
+            assert!(judge(&feed).is_err(), "{} twice", whole[again].kind);
+        }
+        assert!(events("nobody", &[whole[1].clone(), whole[0].clone()], &HashMap::new()).is_err());
+        assert!(events("nobody", &[whole[0].clone(), whole[0].clone()], &HashMap::new()).is_err());
+    }
 }
