@@ -4,7 +4,7 @@
 #[path = "support/liar.rs"]
 mod liar;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use aegis::client::{Client, ClientError, MAX_ESCROWS};
@@ -20,11 +20,15 @@ use aegis_common::address::Network;
 use aegis_common::amount::Piconero;
 use aegis_common::code::Code;
 use aegis_common::escrow::contract::{Contract, DefaultOutcome, PlatformFee};
+use aegis_common::escrow::statement::Act;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
-use aegis_common::testing::{Cast, Person, Sim, address, contract};
+use aegis_common::testing::{Cast, Person, START, Sim, address, contract};
 use aegis_common::time::SignedDuration;
-use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowPage, EscrowView};
+use aegis_common::wire::escrow::{
+    CreateEscrowRequest, EscrowPage, EscrowView, StatementReceipt, StatementRequest, TranscriptEntry,
+    TranscriptPage,
+};
 use aegis_common::wire::problem::Problem;
 use liar::{Liar, token};
 use uuid::Uuid;
@@ -205,4 +209,66 @@ fn fees_that_the_server_set_high_are_not_accepted_without_asking() {
     assert!(!policy.covers(&Contract { arbiter_fee_bps: 2_500, ..contract() }));
     let dear = PlatformFee { bps: 2_500, address: address(5) };
     assert!(!policy.covers(&Contract { platform_fee: Some(dear), ..contract() }));
+}
+
+fn json<T: serde::Serialize>(value: T) -> Option<(u16, String)> {
+    Some((200, serde_json::to_string(&value).unwrap()))
+}
+
+/// A server that keeps one place in the buyer's chain for one statement, and dies before it can acknowledge the first.
+fn forgetful(contract: &Arc<OnceLock<Contract>>, taken: &Arc<Mutex<Vec<TranscriptEntry>>>) -> Liar {
+    let (contract, taken) = (Arc::clone(contract), Arc::clone(taken));
+    Liar::reading(move |target, body| {
+        let escrow = Sim::new(contract.get()?.clone()).escrow;
+        let mut taken = taken.lock().unwrap();
+        if target.ends_with("/auth/login") {
+            return Some((200, token()));
+        }
+        if target.ends_with("/statements") {
+            let request: StatementRequest = serde_json::from_slice(body).unwrap();
+            let hash = request.signed.statement.hash().unwrap();
+            let place = request.signed.statement.seq as usize;
+            let known = taken.get(place).map(|entry| entry.signed.statement.hash().unwrap());
+            let version = place as i64 + 2;
+            return match known {
+                Some(known) if known != hash => Some((409, problem(Code::Fork))),
+                Some(_) => json(StatementReceipt { hash, version, status: escrow.status() }),
+                None => {
+                    taken.push(TranscriptEntry { version, at: START, signed: request.signed });
+                    let receipt = json(StatementReceipt { hash, version, status: escrow.status() });
+                    receipt.filter(|_| place > 0)
+                }
+            };
+        }
+        if let Some((_, query)) = target.split_once("/transcript?after=") {
+            let after: i64 = query.split('&').next()?.parse().unwrap();
+            let entries = taken.iter().filter(|entry| entry.version > after).cloned().collect();
+            return json(TranscriptPage { entries, next: None });
+        }
+        json(EscrowView::of(&escrow, taken.len() as i64 + 1, 1_000))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_whose_answer_was_lost_is_sent_again_and_the_next_one_follows_it() {
+    let (terms, taken) = (Arc::default(), Arc::default());
+    let liar = forgetful(&terms, &taken);
+    let (_folder, home) = home(&liar.url);
+    let desk = Desk::open(&home, PASSPHRASE).unwrap();
+    let keys = desk.keys(|keys| keys.identity().public());
+    let mut contract = contract();
+    contract.buyer.identity_key = keys.identity_key;
+    contract.buyer.signing_key = keys.signing_key;
+    contract.buyer.fingerprint = keys.fingerprint();
+    contract.buyer.payout_address = address(1);
+    let id = contract.escrow_id;
+    terms.set(contract).unwrap();
+
+    assert!(desk.hold(id).await.unwrap().say(Act::Accept {}, None).await.is_err());
+    let mut held = desk.hold(id).await.unwrap();
+    held.say(Act::Dispute { reason: "late".to_owned() }, None).await.unwrap();
+    let places: Vec<u32> = taken.lock().unwrap().iter().map(|entry| entry.signed.statement.seq).collect();
+    assert_eq!(places, [0, 1]);
+    assert!(held.said(&Act::Dispute { reason: "late".to_owned() }).await.unwrap().is_some());
+    assert!(held.said(&Act::Confirm {}).await.unwrap().is_none());
 }

@@ -6,13 +6,18 @@ use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::Act;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::{SignedDuration, Timestamp};
-use aegis_common::wire::escrow::CreateEscrowRequest;
+use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
 use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
 use crate::book::Fault;
+use crate::client::{Client, ClientError};
 use crate::engine::desk::{Desk, Held};
 use crate::engine::{EngineError, setup, terms};
+
+/// Times a lost request is sent, and the pause between: a server that is started anew is back within five seconds.
+const CREATE_ATTEMPTS: u32 = 6;
+const CREATE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 #[derive(Args)]
 pub struct Create {
@@ -141,7 +146,7 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
         cosign_seconds: create.cosign_seconds,
     };
     let key = uuid::Uuid::now_v7().to_string();
-    let view = desk.client.create(&body, &key).await?;
+    let view = create_once(&desk.client, &body, &key).await?;
     let held = desk.hold(view.id).await?;
     terms::asked_for(&body, &held.book.contract, held.book.role)?;
     // From now on the server can't show another contract for this escrow.
@@ -160,6 +165,22 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
 fn terms_of(desk: &Desk, held: &Held<'_>) -> String {
     let peers: Vec<_> = desk.peers(&held.book).into_iter().map(|(name, _, check)| (name, check)).collect();
     terms::text(&held.book.contract, held.book.role, &peers)
+}
+
+/// Sends the same request, under the same key, until there is an answer: where one got lost the escrow may exist already,
+/// and a person who gives the command again would make a second.
+async fn create_once(
+    client: &Client,
+    body: &CreateEscrowRequest,
+    key: &str,
+) -> Result<EscrowView, ClientError> {
+    for _ in 1..CREATE_ATTEMPTS {
+        match client.create(body, key).await {
+            Err(error) if error.is_transient() => tokio::time::sleep(CREATE_PAUSE).await,
+            answer => return answer,
+        }
+    }
+    client.create(body, key).await
 }
 
 pub async fn accept(context: &Context, which: Which, trust_first_use: bool) -> Result<(), EngineError> {
@@ -222,7 +243,10 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let kind = act.kind();
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
-    let receipt = held.say(act, None).await?;
+    let receipt = match held.said(&act).await? {
+        Some(receipt) => receipt,
+        None => held.say(act, None).await?,
+    };
     output::result(context.json, &receipt, || format!("{kind}: the escrow is {}", receipt.status));
     Ok(())
 }

@@ -209,6 +209,8 @@ impl Held<'_> {
         self.learn().await?;
         if self.book.pending.is_some() {
             self.send().await?;
+            // It takes its place in the chain before anything else is said: the next statement follows it.
+            self.view = self.desk.client.escrow(book_id(&self.book)).await?;
             self.follow().await?;
             if self.book.pending.is_some() {
                 self.relearn().await?;
@@ -288,6 +290,17 @@ impl Held<'_> {
         Ok(receipt)
     }
 
+    /// The receipt of this person's newest decision, where it was this very one: a command whose answer was lost is given
+    /// again, and is then not said twice.
+    pub async fn said(&mut self, act: &Act) -> Result<Option<StatementReceipt>, EngineError> {
+        let newest =
+            self.book.find(self.book.role, is_decision).filter(|signed| signed.statement.act == *act);
+        let Some(signed) = newest else { return Ok(None) };
+        let hash = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
+        self.view = self.desk.client.escrow(book_id(&self.book)).await?;
+        Ok(Some(StatementReceipt { hash, version: self.view.version, status: self.view.status }))
+    }
+
     async fn send(&mut self) -> Result<StatementReceipt, EngineError> {
         let Some(Pending { signed, view_key }) = self.book.pending.clone() else {
             return Err(EngineError::Book("nothing to send".to_owned()));
@@ -330,6 +343,19 @@ async fn follow(desk: &Desk, book: &mut Book) -> Result<(), EngineError> {
             return Ok(());
         }
     }
+}
+
+/// What a person decides, as against what the program does for it.
+fn is_decision(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Confirm {}
+            | Act::Refund {}
+            | Act::Dispute { .. }
+            | Act::Settle { .. }
+            | Act::Cancel {}
+            | Act::Ruling { .. }
+    )
 }
 
 fn book_id(book: &Book) -> EscrowId {

@@ -19,9 +19,11 @@ use crate::keys::Secret;
 
 const PATH: &str = "/json_rpc";
 
-/// How often a fresh challenge is answered before the login counts as refused: the server's end of the connection
-/// may change between challenge and answer.
-const LOGIN_ATTEMPTS: usize = 3;
+/// How often a request is sent before the login counts as refused. A nonce is good on its own connection only, and on a
+/// loaded machine that connection is often not yet free again when the answer is sent, which then goes out on another.
+const LOGIN_ATTEMPTS: u32 = 10;
+/// The pause before the second answer; it grows with each.
+const LOGIN_PAUSE: Duration = Duration::from_millis(5);
 
 /// User name and password of `--rpc-login`.
 #[derive(Debug, Clone)]
@@ -138,7 +140,9 @@ impl WalletRpc {
     ) -> Result<Zeroizing<Vec<u8>>, WalletError> {
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params}).to_string();
         let body = Zeroizing::new(body);
-        for _ in 0..LOGIN_ATTEMPTS {
+        for attempt in 0..LOGIN_ATTEMPTS {
+            // The first two belong to every login.
+            tokio::time::sleep(LOGIN_PAUSE * attempt.saturating_sub(1)).await;
             let answer = self.answer(challenge.as_mut())?;
             let mut request = self
                 .client

@@ -1,4 +1,4 @@
-//! A little HTTP server that answers by path, whatever it is asked.
+//! A little HTTP server that answers by path and body, whatever it is asked.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -31,6 +31,11 @@ pub struct Liar {
 impl Liar {
     /// `answer` gives status and body for a path.
     pub fn start(answer: impl Fn(&str) -> (u16, String) + Send + Sync + 'static) -> Self {
+        Self::reading(move |target, _| Some(answer(target.split('?').next().unwrap_or_default())))
+    }
+
+    /// `answer` gives status and body for a path with its query and a body; `None` closes the connection.
+    pub fn reading(answer: impl Fn(&str, &[u8]) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answer = Arc::new(answer);
@@ -44,13 +49,13 @@ impl Liar {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> (u16, String)) -> Option<()> {
+fn serve(stream: TcpStream, answer: &impl Fn(&str, &[u8]) -> Option<(u16, String)>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let path = line.split(' ').nth(1)?.split('?').next()?.to_owned();
+        let target = line.split(' ').nth(1)?.to_owned();
         let mut length = 0;
         loop {
             let mut header = String::new();
@@ -65,7 +70,7 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&str) -> (u16, String)) -> Option<()
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        let (status, body) = answer(&path);
+        let (status, body) = answer(&target, &body)?;
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()

@@ -1,6 +1,6 @@
 //! The server as a plain HTTP client sees it: views and events, for watching only.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::account::LoginResponse;
@@ -11,6 +11,9 @@ use reqwest::{Client, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
+
+/// How long a server may be away before looking at it is an error.
+const AWAY_LIMIT: Duration = Duration::from_secs(30);
 
 /// One person's eyes on the server.
 pub struct Eyes {
@@ -48,8 +51,21 @@ impl Eyes {
         Ok(login.token)
     }
 
-    /// Any GET below `/api/v1`.
+    /// Any GET below `/api/v1`. A server that is away is asked again for half a minute.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            match self.get_once(path).await {
+                Err(error) if error.is::<reqwest::Error>() && begun.elapsed() < AWAY_LIMIT => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Any GET below `/api/v1`, asked once.
+    pub async fn get_once<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let mut fresh = false;
         loop {
             let request = self.client.get(format!("{}{path}", self.base));

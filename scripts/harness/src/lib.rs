@@ -7,6 +7,7 @@
 //!     devnet  a private chain, a miner and a funded wallet      server, participant  the two programs
 //!     relay   stands between participants and server: records, changes, drops, calls hooks
 //!     process, rpc, net   what all of them stand on
+//! kills       kills server and participants at planned points of the stories, and looks for what got lost
 //! secrets     searches what the server saw for anything that could spend
 //! house       the checks of `scripts/check`: floors, doors, documents, migrations
 //! ```
@@ -16,6 +17,7 @@
 pub mod api;
 pub mod devnet;
 pub mod house;
+pub mod kills;
 pub mod net;
 pub mod participant;
 pub mod process;

@@ -13,6 +13,8 @@ use crate::process::{self, Process, RunDir, tail};
 
 /// A single command starts a wallet server at most.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
+/// How long a refusal may take to pass: the server or the person's own program may be starting anew.
+const PASSING_LIMIT: Duration = Duration::from_secs(60);
 /// Refusals that pass by themselves: another command of the same person, or the background program, came in between.
 const PASSING: [&str; 10] = [
     "broken_chain",
@@ -41,6 +43,11 @@ pub struct Refused {
     pub message: String,
 }
 
+/// A command was killed on purpose while it ran. A person would give it again.
+#[derive(Debug, thiserror::Error)]
+#[error("the command was killed")]
+struct Killed;
+
 /// A participant with a home directory of its own.
 pub struct Participant {
     name: String,
@@ -52,6 +59,7 @@ pub struct Participant {
     daemon: String,
     background: Mutex<Option<Process>>,
     one_at_a_time: tokio::sync::Mutex<()>,
+    end_command: tokio::sync::Notify,
 }
 
 impl Participant {
@@ -67,6 +75,7 @@ impl Participant {
             daemon: daemon.to_owned(),
             background: Mutex::new(None),
             one_at_a_time: tokio::sync::Mutex::new(()),
+            end_command: tokio::sync::Notify::new(),
         })
     }
 
@@ -103,11 +112,13 @@ impl Participant {
         command
     }
 
-    /// One command; its JSON document, or a [`Refused`]. Refusals that pass are tried again for half a minute.
+    /// One command; its JSON document, or a [`Refused`]. Refusals that pass are tried again for a minute, and a command
+    /// that was killed is given again.
     pub async fn cmd(&self, arguments: &[&str]) -> Result<Value> {
         let begun = Instant::now();
         loop {
             let refused = match self.cmd_once(arguments).await {
+                Err(error) if error.is::<Killed>() => continue,
                 Err(error) => match error.downcast::<Refused>() {
                     Ok(refused) => refused,
                     Err(error) => return Err(error),
@@ -115,7 +126,7 @@ impl Participant {
                 answer => return answer,
             };
             let passing = PASSING.contains(&refused.code.to_lowercase().as_str());
-            if !passing || begun.elapsed() > Duration::from_secs(30) {
+            if !passing || begun.elapsed() > PASSING_LIMIT {
                 return Err(refused.into());
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -128,8 +139,13 @@ impl Participant {
         let mut command = tokio::process::Command::from(self.command(arguments));
         command.stdin(std::process::Stdio::null()).kill_on_drop(true);
         let running = tokio::time::timeout(COMMAND_LIMIT, command.output());
+        let killed = self.end_command.notified();
         let what = || format!("{}: aegis {}", self.name, arguments.join(" "));
-        let output = running.await.with_context(what)?.with_context(what)?;
+        let output = tokio::select! {
+            ended = running => ended.with_context(what)?.with_context(what)?,
+            // Dropping it kills it.
+            () = killed => return Err(Killed.into()),
+        };
         if output.status.success() {
             return serde_json::from_slice(&output.stdout)
                 .with_context(|| format!("{}: not one JSON document", what()));
@@ -180,6 +196,11 @@ impl Participant {
             process.kill(with_wallet)?;
         }
         Ok(())
+    }
+
+    /// Kills the single command that runs at the moment, if one does, with SIGKILL; [`Participant::cmd`] gives it again.
+    pub fn kill_command(&self) {
+        self.end_command.notify_waiters();
     }
 
     /// Asks the background program to end in order, and waits for it.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_common::address::Address;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::Client;
 
 use crate::net;
@@ -140,13 +140,13 @@ impl Server {
     async fn launch(&self) -> Result<()> {
         let mut process = self.run.spawn("server", self.command().arg("run"))?;
         let health = format!("{}/health", self.url());
-        let every = Duration::from_millis(100);
-        net::until("the server", START_LIMIT, every, async || {
+        let begun = Instant::now();
+        // A plain loop: a future that waits with a closure can't move between threads.
+        while !self.client.get(&health).send().await.is_ok_and(|answer| answer.status().is_success()) {
             process.must_run().context("the server")?;
-            let answer = self.client.get(&health).send().await;
-            Ok(answer.is_ok_and(|answer| answer.status().is_success()).then_some(()))
-        })
-        .await?;
+            ensure!(begun.elapsed() < START_LIMIT, "waited {} s for the server", START_LIMIT.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         self.slot()?.replace(process);
         Ok(())
     }
