@@ -32,6 +32,9 @@ pub use schedule::{CREATE, Place, Point, Target, When, label, schedule};
 /// How long the server may be away before that is an error of its own.
 const BACK_LIMIT: Duration = Duration::from_secs(60);
 const ASK_EVERY: Duration = Duration::from_millis(20);
+/// After this a statement that was sent is not sent again: its answer died with a server or program at another point, and
+/// its author found it in the transcript. A kill that waited for that answer then takes the next exchange there is.
+const MISSED: Duration = Duration::from_secs(8);
 
 /// What the server must know when it is back: the escrow that somebody heard of last, and its version then.
 #[derive(Debug, Clone)]
@@ -46,6 +49,8 @@ struct State {
     left: Vec<Point>,
     /// Which statement is the n-th of its kind: by body, since one that is sent again is the same.
     order: HashMap<String, Vec<Vec<u8>>>,
+    /// When each planned place was reached first.
+    reached: HashMap<Place, Instant>,
     known: Option<Known>,
     done: Vec<Point>,
     backs: Vec<Duration>,
@@ -164,14 +169,25 @@ impl Killer {
             });
             places.extend(u32::try_from(place).ok().map(|place| Place::Statement(label, place)));
         }
-        let found = state.left.iter().position(|point| {
+        for place in &places {
+            state.reached.entry(place.clone()).or_insert_with(Instant::now);
+        }
+        let is_now = |point: &Point| {
             let now = match point.when {
                 When::Before | When::Amid(_) => Moment::BeforeForward,
                 When::After | When::Later(_) => Moment::AfterForward,
             };
-            now == moment && places.contains(&point.place)
-        });
-        found.map(|found| state.left.remove(found))
+            now == moment
+        };
+        let is_here = |point: &Point| places.contains(&point.place);
+        let is_missed =
+            |point: &Point| state.reached.get(&point.place).is_some_and(|at| at.elapsed() > MISSED);
+        if let Some(found) = state.left.iter().position(|point| is_now(point) && is_here(point)) {
+            return Some(state.left.remove(found));
+        }
+        let found = state.left.iter().position(|point| is_now(point) && is_missed(point))?;
+        let place = Place::Exchange(name.to_owned(), nth?);
+        Some(Point { place, ..state.left.remove(found) })
     }
 
     /// Kills, and sees to it that the victim comes back. Returns as soon as the victim is dead.
