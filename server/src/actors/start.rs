@@ -212,8 +212,10 @@ where
     let of = Arc::clone(&world);
     loops.keep("outbox", move || Outbox::new(Arc::clone(&of), sessions.clone(), poll).run());
 
-    let (to, of, poll) = (tell.clone(), store.clone(), options.timer_poll);
-    loops.keep("timers", move || Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll).run());
+    let (to, of, poll, tip) = (tell.clone(), store.clone(), options.timer_poll, world.tip.clone());
+    loops.keep("timers", move || {
+        Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll, tip.clone()).run()
+    });
 
     let watch = ChainWatch::new(store, tell.clone(), world.tip.clone());
     let (sink, every) = (watch.clone(), options.look_up);

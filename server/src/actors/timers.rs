@@ -1,5 +1,8 @@
 //! Deadlines. They stand in the database, so a restart or a step of the clock loses none: whatever is due by the clock
 //! is told, and the rules refuse what is not due any more.
+//!
+//! What expiry means depends on what is final by then. So after a start nothing is told before the chain has told what
+//! happened meanwhile: otherwise a payment that became final while the server was down would count as never made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +14,7 @@ use aegis_common::time::Clock;
 
 use super::message::{Command, Tell};
 use super::sweep::{tell_each, warn};
+use super::tip::ChainTip;
 use crate::store::{MAX_PAGE, Store};
 
 /// Due escrows that are read at once.
@@ -22,17 +26,27 @@ pub(super) struct Timers {
     clock: Arc<dyn Clock>,
     tell: Recipient<Tell>,
     poll: Duration,
+    tip: ChainTip,
     /// An escrow that could not be told is left alone until then, so that it does not hide those behind it.
     resting: HashMap<EscrowId, Instant>,
 }
 
 impl Timers {
-    pub fn new(store: Store, clock: Arc<dyn Clock>, tell: Recipient<Tell>, poll: Duration) -> Self {
-        Self { store, clock, tell, poll, resting: HashMap::new() }
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        tell: Recipient<Tell>,
+        poll: Duration,
+        tip: ChainTip,
+    ) -> Self {
+        Self { store, clock, tell, poll, tip, resting: HashMap::new() }
     }
 
     /// Never ends.
     pub async fn run(mut self) {
+        while !self.tip.has_caught_up() {
+            tokio::time::sleep(self.poll).await;
+        }
         loop {
             if !self.round().await {
                 tokio::time::sleep(self.poll).await;

@@ -38,7 +38,10 @@ fn panic_next(server: &Server, count: usize) {
 
 #[actix::test]
 async fn an_actor_that_panics_is_restarted_from_disk_after_a_pause() {
-    let universe = Universe::new();
+    let mut universe = Universe::new();
+    // Long enough for the next command to come within it on a loaded machine.
+    universe.options.back_off = Duration::from_secs(2);
+    universe.options.panic_window = Duration::from_secs(60);
     let server = universe.start().await;
     let id = server.create(&universe).await;
     let other = server.create(&universe).await;
@@ -48,7 +51,7 @@ async fn an_actor_that_panics_is_restarted_from_disk_after_a_pause() {
     assert!(matches!(server.tell(id, command).await, Err(Refusal::Failed)));
     assert!(matches!(server.tell(id, Command::Read).await, Err(Refusal::Failed)), "it rests");
     server.read(other).await;
-    tokio::time::sleep(Duration::from_millis(60)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     let again = server.read(id).await;
     assert_eq!((again.version, again.escrow), (accepted.version, accepted.escrow));
     server.say(&universe, id, Role::Seller, Act::Accept {}).await.unwrap();

@@ -119,3 +119,22 @@ async fn what_fell_due_while_the_server_was_down_fires_once_at_the_start() {
         server.stop();
     }
 }
+
+#[actix::test]
+async fn a_payment_that_became_final_while_the_server_was_down_counts_before_the_expiry_that_passed_meanwhile()
+ {
+    for _ in 0..5 {
+        let universe = Universe::new();
+        let server = universe.start().await;
+        let id = server.ready(&universe).await;
+        server.stop();
+        universe.chain.mine(0, 12, vec![super::flow::deposit(&universe, 5).tx]);
+        universe.clock.step(SignedDuration::from_hours(24 * (DAYS + 1)));
+        let again = universe.start().await;
+        until("expiry", async || again.status(id).await == Status::TimelockDefaultTriggered).await;
+        let held = again.read(id).await;
+        assert!(held.escrow.settling().is_some_and(|settling| !settling.partial), "it was funded");
+        again.check_replay(id).await;
+        again.stop();
+    }
+}
