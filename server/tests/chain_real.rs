@@ -346,3 +346,21 @@ async fn a_reply_without_end_and_a_silent_node_are_bounded() {
     let error = NodePool::new(&config).unwrap().tip().await.unwrap_err();
     assert!(matches!(error, NodeError::Transport(_)), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_is_still_believed_long_after_a_reorganisation() {
+    let daemon = Daemon::monerod(false).await;
+    let [one, other] =
+        [1, 2].map(|number| aegis_common::testing::chain::TestWallet::new(number).primary().to_string());
+    let mut config = PoolConfig::new(Network::Regtest, vec![node(daemon.url())]);
+    config.max_reorg = 3;
+    let nodes = NodePool::new(&config).unwrap();
+    daemon.mine(5, &one).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    daemon.call("/pop_blocks", json!({"nblocks": 2})).await;
+    daemon.mine(4, &other).await;
+    for height in 7..20 {
+        assert_eq!(nodes.tip().await.unwrap().height, height);
+        daemon.mine(1, &other).await;
+    }
+}

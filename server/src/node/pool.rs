@@ -99,6 +99,7 @@ impl NodePool {
             let verified = async {
                 let tip = node.verify_tip(*announced).await?;
                 self.agrees(node, tip).await?;
+                self.forget_fork(node, tip).await?;
                 Ok(tip)
             };
             match node.judge(verified.await) {
@@ -143,6 +144,19 @@ impl NodePool {
                 )))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Drops the newest believed tips that a reorganisation undid, so that an orphan never becomes the anchor: a hundred
+    /// blocks later every honest node would contradict it. Those below one that stands were its ancestors when it came.
+    async fn forget_fork(&self, node: &Node, tip: Tip) -> Result<(), NodeError> {
+        loop {
+            let newest = lock(&self.believed).back().copied();
+            let Some(newest) = newest.filter(|newest| *newest != tip) else { return Ok(()) };
+            if newest.height < tip.height && node.header_hash(newest.height).await? == newest.hash {
+                return Ok(());
+            }
+            lock(&self.believed).pop_back();
         }
     }
 
