@@ -197,7 +197,10 @@ async fn launch(options: &ProcessOptions) -> Result<(Child, Arc<WalletRpc>), Wal
     let mut attempt = 1;
     loop {
         match launch_once(options).await {
-            Err(WalletError::NotStarted(_)) if attempt < START_ATTEMPTS => attempt += 1,
+            // A refused login is another program's, which took the port between our choice and our start.
+            Err(WalletError::NotStarted(_) | WalletError::Unauthorized) if attempt < START_ATTEMPTS => {
+                attempt += 1;
+            }
             other => return other,
         }
     }
