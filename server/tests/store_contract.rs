@@ -80,8 +80,7 @@ async fn commits(store: &Store) {
     let people = parties(store).await;
     let mut first = opening(people);
     first.idempotency = Some(answer(people[0], "create"));
-    let seqs = store.commit(first.clone()).await.unwrap().event_seqs;
-    assert!(seqs.len() == 2 && seqs[0] < seqs[1]);
+    store.commit(first.clone()).await.unwrap();
     assert_eq!(store.escrow(first.escrow.id).await.unwrap(), Some(first.escrow.clone()));
     assert_eq!(store.idempotency(people[0], "create".to_owned()).await.unwrap(), first.idempotency.clone());
 
@@ -100,9 +99,6 @@ async fn commits(store: &Store) {
     assert_eq!(journal, [first.journal.clone().unwrap(), second.journal.clone().unwrap()]);
     assert_eq!(store.journal(first.escrow.id, 1, 10).await.unwrap().len(), 1);
 
-    let mut replay = next(&second);
-    replay.journal.as_mut().unwrap().statement_hash = second.journal.as_ref().unwrap().statement_hash;
-    assert_eq!(store.commit(replay).await, Err(CommitError::Duplicate));
     assert_eq!(store.commit(next(&opening(people))).await, Err(CommitError::Missing));
     let mut skipping = next(&second);
     skipping.expected = Expected::Version(1);
@@ -230,13 +226,14 @@ async fn searches(store: &Store) {
 async fn feeds(store: &Store) {
     let people = parties(store).await;
     let commit = opening(people);
-    let seqs = store.commit(commit.clone()).await.unwrap().event_seqs;
+    store.commit(commit.clone()).await.unwrap();
     let seller = store.events_of(people[1], 0, 10).await.unwrap();
     assert_eq!(seller.len(), 1);
-    assert_eq!((seller[0].seq, seller[0].event_id), (seqs[1], commit.events[1].event_id));
-    assert!(store.events_of(people[1], seqs[1], 10).await.unwrap().is_empty());
-    let all = store.events_after(seqs[0] - 1, 10).await.unwrap();
-    assert_eq!(all.iter().map(|event| event.seq).collect::<Vec<_>>(), seqs);
+    assert_eq!(seller[0].event_id, commit.events[1].event_id);
+    assert!(store.events_of(people[1], seller[0].seq, 10).await.unwrap().is_empty());
+    let buyer = store.events_of(people[0], 0, 10).await.unwrap();
+    let all = store.events_after(buyer[0].seq - 1, 10).await.unwrap();
+    assert_eq!(all, [buyer, seller].concat(), "in the order given");
     assert_eq!(store.outbox_cursor("push").await.unwrap(), 0);
     for (set, got) in [(5, 5), (9, 9), (7, 9)] {
         store.set_outbox_cursor("push", set).await.unwrap();

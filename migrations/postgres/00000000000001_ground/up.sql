@@ -52,7 +52,6 @@ CREATE TABLE journal (
     statement_hash BYTEA  CHECK (length(statement_hash) = 32),
     PRIMARY KEY (escrow_id, version)
 );
-CREATE UNIQUE INDEX journal_statement ON journal (statement_hash) WHERE statement_hash IS NOT NULL;
 
 -- Outbox and per-user feed at once; `seq` is the cursor of both..
 CREATE TABLE events (

@@ -44,6 +44,7 @@ CREATE INDEX escrows_buyer ON escrows (buyer_id, id);
 CREATE INDEX escrows_seller ON escrows (seller_id, id);
 CREATE INDEX escrows_arbiter ON escrows (arbiter_id, id);
 
+-- Rows are appended; only the small index is written where an escrow's other entries stand.
 CREATE TABLE journal (
     escrow_id      BLOB   NOT NULL REFERENCES escrows (id),
     version        BIGINT NOT NULL CHECK (version >= 0),
@@ -51,8 +52,7 @@ CREATE TABLE journal (
     event          TEXT   NOT NULL,
     statement_hash BLOB   CHECK (length(statement_hash) = 32),
     PRIMARY KEY (escrow_id, version)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX journal_statement ON journal (statement_hash) WHERE statement_hash IS NOT NULL;
+);
 
 -- Outbox and per-user feed at once; `seq` is the cursor of both. AUTOINCREMENT: a number is never given twice.
 CREATE TABLE events (

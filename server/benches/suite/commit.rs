@@ -25,8 +25,6 @@ diesel::table! {
         id -> Binary,
         version -> BigInt,
         status -> Text,
-        arbiter_id -> Binary,
-        amount -> BigInt,
         snapshot -> Text,
         wake_at -> Nullable<BigInt>,
         wake_height -> Nullable<BigInt>,
@@ -69,8 +67,6 @@ macro_rules! plain_commit {
         let set = (
             escrows::version.eq(row.version),
             escrows::status.eq(&row.status),
-            escrows::arbiter_id.eq(row.arbiter_id.0.into_bytes().to_vec()),
-            escrows::amount.eq(row.amount.0.cast_signed()),
             escrows::snapshot.eq(&row.snapshot),
             escrows::wake_at.eq(None::<i64>),
             escrows::wake_height.eq(None::<i64>),
@@ -101,10 +97,7 @@ macro_rules! plain_commit {
                 events::payload.eq(&event.payload),
                 events::created_at.eq(at),
             );
-            diesel::insert_into(events::table)
-                .values(values)
-                .returning(events::seq)
-                .get_result::<i64>(conn)?;
+            diesel::insert_into(events::table).values(values).execute(conn)?;
         }
         QueryResult::Ok(())
     }};

@@ -49,8 +49,8 @@ pub struct NewEvent {
 /// All that one change of an escrow writes, in one transaction.
 #[derive(Debug, Clone)]
 pub struct Commit {
-    /// The new values. Buyer, seller, creator and `created_at` count only for a new escrow, the watch only for a new one or
-    /// with a view key.
+    /// The new values. The parties, the amount, the creator and `created_at` count only for a new escrow, the watch only for
+    /// a new one or with a view key.
     pub escrow: EscrowRow,
     /// What is stored now.
     pub expected: Expected,
@@ -64,13 +64,6 @@ pub struct Commit {
     pub view_key: Option<Zeroizing<[u8; 32]>>,
     /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
     pub spend_keys: Option<[Key32; 3]>,
-}
-
-/// The change is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
-    /// The numbers of the events, in the order given. Not contiguous.
-    pub event_seqs: Vec<i64>,
 }
 
 #[derive(Insertable)]
@@ -98,7 +91,7 @@ impl Store {
     ///
     /// Of two commits on one version exactly one succeeds, the other gets [`CommitError::Stale`]. A used
     /// idempotency key is reported before staleness or duplication.
-    pub async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
+    pub async fn commit(&self, commit: Commit) -> Result<(), CommitError> {
         let prepared = self.prepare(commit)?;
         self.writer.run(move |conn| prepared.apply(conn)).await
     }
@@ -164,7 +157,7 @@ impl InsertEvent {
 }
 
 impl Prepared {
-    fn apply(&self, conn: &mut Conn) -> Result<Committed, CommitError> {
+    fn apply(&self, conn: &mut Conn) -> Result<(), CommitError> {
         // The compare-and-swap goes first: a stale commit has then written nothing that must be undone.
         if let Err(refused) = self.swap(conn)? {
             return Err(if self.seen_before(conn)? { CommitError::IdempotencyConflict } else { refused });
@@ -179,12 +172,10 @@ impl Prepared {
         if let Some(row) = &self.journal {
             native!(conn, c => diesel::insert_into(journal::table).values(row).execute(c))?;
         }
-        let mut event_seqs = Vec::with_capacity(self.events.len());
         for event in &self.events {
-            let insert = diesel::insert_into(events::table).values(event).returning(events::seq);
-            event_seqs.push(native!(conn, c => insert.get_result(c))?);
+            native!(conn, c => diesel::insert_into(events::table).values(event).execute(c))?;
         }
-        Ok(Committed { event_seqs })
+        Ok(())
     }
 
     /// The inner error says that the expectation doesn't hold; then nothing was written.
@@ -199,18 +190,15 @@ impl Prepared {
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
             }
             Expected::Version(expected) => {
-                let target = escrows::table.filter(escrows::id.eq(row.id));
-                let target = target.filter(escrows::version.eq(expected));
-                let changes = row.changes();
-                let changed = match row.watch() {
-                    None => native!(conn, c => diesel::update(target).set(changes).execute(c))?,
-                    Some(watch) => diesel::update(target).set((changes, watch)).execute(conn)?,
-                };
+                let changed = native!(conn, c => row.swap(expected).execute(c))?;
                 if changed == 0 {
                     return Ok(Err(match version.first(conn).optional()? {
                         Some(actual) => CommitError::Stale { actual },
                         None => CommitError::Missing,
                     }));
+                }
+                if let Some(watch) = row.watch() {
+                    diesel::update(escrows::table.find(row.id)).set(watch).execute(conn)?;
                 }
             }
         }

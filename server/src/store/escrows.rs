@@ -15,6 +15,7 @@ use super::Store;
 use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::escrows;
+use super::swap::Swap;
 use super::types::{DbUuid, amount, height, impossible, natural, page, time};
 use crate::crypto::{Cell, Keyring};
 
@@ -95,22 +96,6 @@ pub(super) struct RawEscrow {
     updated_at: i64,
 }
 
-/// What a change may write. Not listed: the two traders, the creator, the date of creation, and the watch.
-#[derive(AsChangeset)]
-#[diesel(table_name = escrows, treat_none_as_null = true)]
-pub(super) struct Changes<'a> {
-    version: i64,
-    status: &'a str,
-    arbiter_id: DbUuid,
-    amount: i64,
-    snapshot: &'a str,
-    wake_at: Option<i64>,
-    wake_height: Option<i64>,
-    unmined: i32,
-    highest_output: Option<i64>,
-    updated_at: i64,
-}
-
 /// What only a commit with a view key writes, so that no later one begins a watch anew that [`Store::unwatch`] ended.
 #[derive(AsChangeset)]
 #[diesel(table_name = escrows, treat_none_as_null = true)]
@@ -149,12 +134,13 @@ impl RawEscrow {
         })
     }
 
-    pub fn changes(&self) -> Changes<'_> {
-        Changes {
+    /// The change of the row that is stored with version `expected`.
+    pub fn swap(&self, expected: i64) -> Swap<'_> {
+        Swap {
+            id: &self.id,
+            expected,
             version: self.version,
             status: &self.status,
-            arbiter_id: self.arbiter_id,
-            amount: self.amount,
             snapshot: &self.snapshot,
             wake_at: self.wake_at,
             wake_height: self.wake_height,

@@ -23,7 +23,8 @@ pub struct JournalRow {
     pub at: Timestamp,
     /// The event as JSON.
     pub event: String,
-    /// The signed statement that caused it; one statement can cause one change only.
+    /// The signed statement that caused it. It caused no other: it points at what its author said before, and the next version
+    /// is stored once.
     pub statement_hash: Option<Hash32>,
 }
 
@@ -78,11 +79,16 @@ impl Store {
         .await
     }
 
-    /// The entry a statement caused, by the statement's hash.
-    pub async fn journal_of_statement(&self, hash: Hash32) -> Result<Option<JournalRow>, StoreError> {
-        let hash: DbHash = DbBytes(hash.0);
+    /// The entry of an escrow that a statement caused, by the statement's hash. Reads the escrow's journal.
+    pub async fn journal_of_statement(
+        &self,
+        escrow: EscrowId,
+        hash: Hash32,
+    ) -> Result<Option<JournalRow>, StoreError> {
+        let (escrow, hash): (_, DbHash) = (DbUuid::from(escrow.0), DbBytes(hash.0));
         self.read(move |conn, _| {
-            let row = journal::table.filter(journal::statement_hash.eq(hash));
+            let row = journal::table.filter(journal::escrow_id.eq(escrow));
+            let row = row.filter(journal::statement_hash.eq(hash));
             row.first::<RawJournal>(conn).optional()?.map(RawJournal::decode).transpose()
         })
         .await

@@ -20,6 +20,7 @@ mod idempotency;
 mod journal;
 mod rotation;
 mod schema;
+mod swap;
 mod types;
 mod users;
 mod writer;
@@ -31,7 +32,7 @@ use diesel::connection::SimpleConnection;
 use tokio::sync::Semaphore;
 
 pub use self::chain::{BLOCKS_KEPT, Tip};
-pub use self::commit::{Commit, Committed, Expected, NewEvent};
+pub use self::commit::{Commit, Expected, NewEvent};
 pub use self::connection::DatabaseUrl;
 pub use self::error::{CommitError, StoreError};
 pub use self::escrows::{EscrowRow, Watched};
