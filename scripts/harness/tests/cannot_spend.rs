@@ -34,10 +34,9 @@ async fn scenarios_settle_exactly_and_nothing_the_server_saw_of_them_holds_a_spe
 
     // The search is not blind: shares planted in the same evidence are found, every one.
     let mut planted = evidence.first().unwrap().1.clone();
-    for share in &shares {
-        let middle = planted.len() / 2;
-        planted.splice(middle..middle, format!(" {} ", hex::encode(share.secret)).into_bytes());
-    }
+    let middle = planted.len() / 2;
+    let all: String = shares.iter().map(|share| format!(" {} ", hex::encode(share.secret))).collect();
+    planted.splice(middle..middle, all.into_bytes());
     let found = search.in_piece("planted", &planted);
     assert!(shares.iter().all(|share| found.iter().any(|finding| finding.share == share.owner)));
 }
