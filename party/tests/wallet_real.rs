@@ -222,6 +222,8 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
     assert!(matches!(session.submit(&made.txset).await, Err(WalletError::NotEnoughSigners)));
     let signed = session.sign(&made.txset).await.unwrap();
     assert!(matches!(session.sign(&made.txset).await, Err(WalletError::NoncesUsed)));
+    // The cosigner learns the transaction's keys from its own wallet, so the proposer can't state others.
+    assert_eq!(session.tx_keys(&signed.tx_hashes[0]).await.unwrap(), made.tx_keys);
     assert_eq!(session.submit(&signed.txset).await.unwrap(), signed.tx_hashes);
     assert_eq!(session.submit(&signed.txset).await.unwrap(), signed.tx_hashes);
     drop(session);
@@ -230,6 +232,46 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
     let got = bank.rpc().get_transfers().await.unwrap();
     let ours: u64 = got.incoming.iter().filter(|t| t.txid == signed.tx_hashes[0]).map(|t| t.amount.0).sum();
     assert_eq!(ours, whole);
+    for party in parties {
+        party.stop().await.unwrap();
+    }
+    bank.stop().await.unwrap();
+}
+
+/// Anybody can pay an escrow's address: what does not count must not get into a sweep, whose recipient would receive more
+/// than its due, so that no signer could ever agree.
+#[tokio::test]
+async fn a_sweep_takes_what_counts_and_leaves_dust_alone() {
+    // More than it costs to spend: smaller outputs the wallet leaves alone by itself.
+    const DUST: u64 = 10_000_000_000;
+    let dir = tempfile::tempdir().unwrap();
+    let node = Monerod::start().await;
+    let (bank, home) = faucet(&node, &dir.path().join("faucet")).await;
+    let parties = three_parties(&node, dir.path()).await;
+    let name = name();
+    let escrow = set_up(&parties, &name).await;
+    fund(&node, &bank, &home, &escrow[..1], Piconero::XMR.0).await;
+    fund(&node, &bank, &home, &[escrow[0], escrow[2]], DUST).await;
+    let (proposer, cosigner) = (&parties[0], &parties[1]);
+    for dust_counts in [false, true] {
+        exchange_exports(proposer, cosigner, &name).await;
+        let made = {
+            let mut session = proposer.session(&name).await.unwrap();
+            assert_eq!(session.incoming().await.unwrap().len(), 3);
+            session.spend_only(|output| dust_counts || output.amount.0 > DUST).await.unwrap();
+            session.build_sweep(&home, Priority::Low).await.unwrap()
+        };
+        let dust = if dust_counts { 2 * DUST } else { 0 };
+        let mut session = cosigner.session(&name).await.unwrap();
+        let described = session.describe(&made.txset).await.unwrap();
+        assert_eq!(described[0].amount_in, Piconero(Piconero::XMR.0 + dust));
+        if !dust_counts {
+            continue;
+        }
+        // What was left out once can be spent later: nothing is lost.
+        let signed = session.sign(&made.txset).await.unwrap();
+        assert_eq!(session.submit(&signed.txset).await.unwrap(), signed.tx_hashes);
+    }
     for party in parties {
         party.stop().await.unwrap();
     }

@@ -68,7 +68,7 @@ pub struct Proposal {
     pub hash: Hash32,
     /// Its network fee.
     pub fee: Piconero,
-    /// What returns to the escrow's own address.
+    /// What is left with the escrow.
     pub residue: Piconero,
 }
 

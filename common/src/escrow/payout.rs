@@ -2,7 +2,8 @@
 //!
 //! *Shares* divide everything that was received: the amount by the outcome, less the arbiter's and the platform's fee;
 //! deposits and surplus back to who paid them. They add up to what was received. A payout *costs* its network fee
-//! and the residue that returns to the escrow's own address; every share bears its part of the cost in proportion.
+//! and the *residue*, what is left with the escrow (change, or an output too small to be needed); every share bears its
+//! part of the cost in proportion.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,14 +41,11 @@ pub struct Share {
 
 /// What a transaction pays, as a wallet describes it or as its keys prove it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Payments {
     /// Address and amount of every output but those to the escrow's own address.
     pub to: Vec<(Address, Piconero)>,
     /// Network fee.
     pub fee: Piconero,
-    /// What returns to the escrow's own address.
-    pub residue: Piconero,
 }
 
 /// A payout that must not be signed, or can't be made.
@@ -155,12 +153,17 @@ pub fn net(shares: &[Share], cost: Piconero) -> Result<Vec<Share>, PayoutError> 
     Ok(paid)
 }
 
-/// Checks that a transaction pays exactly the net shares, for a cost inside the contract's band.
-pub fn check(contract: &Contract, shares: &[Share], payments: &Payments) -> Result<(), PayoutError> {
-    if payments.fee > contract.max_network_fee || payments.residue > contract.max_residue {
+/// Checks that a transaction pays exactly the net shares, for a cost inside the contract's band. Gives the residue:
+/// what the shares add up to, less what is paid and the fee.
+pub fn check(contract: &Contract, shares: &[Share], payments: &Payments) -> Result<Piconero, PayoutError> {
+    let total = Piconero::sum(shares.iter().map(|share| share.amount)).ok_or(PayoutError::NotPayable)?;
+    let given = Piconero::sum(payments.to.iter().map(|(_, amount)| *amount));
+    let given = given.ok_or(PayoutError::WrongPayments)?;
+    let cost = total.checked_sub(given).ok_or(PayoutError::WrongPayments)?;
+    let residue = cost.checked_sub(payments.fee).ok_or(PayoutError::WrongPayments)?;
+    if payments.fee > contract.max_network_fee || residue > contract.max_residue {
         return Err(PayoutError::FeeOutOfBand);
     }
-    let cost = payments.fee.checked_add(payments.residue).ok_or(PayoutError::FeeOutOfBand)?;
     let due = net(shares, cost)?;
     let mut paid: Vec<(Address, Piconero)> = Vec::new();
     for (address, amount) in &payments.to {
@@ -171,5 +174,5 @@ pub fn check(contract: &Contract, shares: &[Share], payments: &Payments) -> Resu
     }
     let exact =
         paid.len() == due.len() && due.iter().all(|share| paid.contains(&(share.address, share.amount)));
-    if exact { Ok(()) } else { Err(PayoutError::WrongPayments) }
+    if exact { Ok(residue) } else { Err(PayoutError::WrongPayments) }
 }

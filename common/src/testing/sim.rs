@@ -214,7 +214,7 @@ impl Sim {
         let shares = self.escrow.shares().expect("an outcome").expect("shares");
         let due = payout::net(&shares, fee).expect("net");
         let to = due.iter().map(|share| (share.address, share.amount)).collect();
-        Payments { to, fee, residue: Piconero::ZERO }
+        Payments { to, fee }
     }
 
     /// Both signers sign; the transaction is approved and not seen yet.

@@ -262,7 +262,7 @@ fn payout(sim: &mut Sim, dice: &mut Dice) -> Event {
         there.basis = Some(approval.received);
         Some(based.payments(Piconero(50_000_000)))
     });
-    let wrong = Payments { to: Vec::new(), fee: Piconero(1), residue: Piconero::ZERO };
+    let wrong = Payments { to: Vec::new(), fee: Piconero(1) };
     let payments = right.filter(|_| dice.roll(5) > 0).unwrap_or(wrong);
     let height = (dice.roll(3) > 0).then(|| {
         sim.tip += 1;

@@ -63,7 +63,7 @@ fn an_approval_that_names_a_strangers_transaction_does_not_freeze_the_payout() {
     let mut sim = released();
     sim.signed(hash("a stranger's"), FEE);
     assert_eq!(sim.escrow.wake_at(), None);
-    let theirs = Payments { to: Vec::new(), fee: FEE, residue: Piconero::ZERO };
+    let theirs = Payments { to: Vec::new(), fee: FEE };
     let seen = |height| Event::PayoutSeen { txid: hash("a stranger's"), height, payments: theirs.clone() };
     sim.apply(seen(Some(500))).unwrap();
     assert!(!sim.settling().approved);

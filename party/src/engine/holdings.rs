@@ -1,5 +1,7 @@
 //! What the participant's own wallet says of an escrow's money, against which the server's word is held.
 
+use std::collections::BTreeSet;
+
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::{Received, Slot, final_at};
@@ -17,7 +19,8 @@ use crate::wallet::{IncomingTransfer, Session, WalletName};
 /// What this participant's own wallet holds for an escrow.
 pub(super) struct Holdings {
     pub(super) received: Received,
-    pub(super) inputs: u64,
+    /// The outputs that count, by their numbers on the chain.
+    pub(super) counted: BTreeSet<u64>,
     /// The same, output by output, with the times of their blocks.
     pub(super) paid: Vec<(Slot, Piconero, Timestamp)>,
 }
@@ -45,7 +48,7 @@ impl Engine {
         };
         let incoming = session.incoming().await?;
         let paid_at = session.paid_at().await?;
-        let (mut received, mut inputs, mut paid) = (Received::default(), 0, Vec::new());
+        let (mut received, mut counted, mut paid) = (Received::default(), BTreeSet::new(), Vec::new());
         for output in incoming.iter().filter(|output| counts(output)) {
             let Some(slot) = Slot::of_subaddress(output.subaddr_index.minor) else { continue };
             let sum = match slot {
@@ -54,13 +57,13 @@ impl Engine {
                 Slot::BuyerDeposit => &mut received.buyer_deposit,
             };
             *sum = sum.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
-            inputs += 1;
+            counted.insert(output.global_index);
             let seconds = paid_at.get(&output.tx_hash).and_then(|at| i64::try_from(*at).ok());
             let at = seconds.and_then(|at| Timestamp::from_second(at).ok());
             // A time that is not known is never early enough.
             paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
         }
-        Ok(Holdings { received, inputs, paid })
+        Ok(Holdings { received, counted, paid })
     }
 
     /// A seller delivers when the escrow is funded: the own wallet confirms that, once, or the person is warned.

@@ -14,6 +14,7 @@
 pub mod desk;
 mod holdings;
 pub mod payout;
+mod proposal;
 pub mod run;
 pub mod setup;
 pub mod terms;

@@ -3,10 +3,9 @@
 //! The outcome comes from the signed statements and this participant's own clock, the amounts from its own wallet,
 //! the shares from the contract. The server only says whose turn it is.
 
-use aegis_common::address::{Address, AddressKind};
-use aegis_common::amount::Piconero;
+use aegis_common::address::AddressKind;
 use aegis_common::escrow::outcome::Outcome;
-use aegis_common::escrow::payout::{self, Payments, PayoutError, Share};
+use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
 use aegis_common::time::Timestamp;
@@ -15,17 +14,14 @@ use aegis_common::wire::escrow::PayoutView;
 use super::EngineError;
 use super::desk::Held;
 use super::holdings::Holdings;
+use super::proposal::{Cost, Terms};
 use super::run::Engine;
 use super::setup::Progress;
 use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::Sign;
-use crate::wallet::{
-    Described, Destination, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
-};
+use crate::wallet::{Destination, Priority, Session, TxShape, WalletError, WalletName, estimate_fee};
 
-/// Ring size since the hard fork of August 2022; a smaller ring would mark the payout.
-const RING_SIZE: u64 = 16;
 /// The lowest level: blocks have room, and a payout that waits an hour is no loss. It keeps the fee inside the band.
 const PRIORITY: Priority = Priority::Low;
 
@@ -179,20 +175,15 @@ impl Engine {
         let own = own.ok_or_else(|| EngineError::Book("the own signing data is missing".to_owned()))?;
         session.import(&[&info]).await?;
         Self::bind(held, agreed.outcome)?;
+        session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
         let made = self.build(session, &agreed.shares, holdings).await?;
-        let described = one(session.describe(&made.txset).await?)?;
-        let payments = self.check(held, session, &described, &agreed.shares, holdings).await?;
+        let terms = Self::terms(held, session, agreed, holdings).await?;
+        let Cost { fee, residue } = terms.check(&session.describe(&made.txset).await?)?;
         let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
-        let act = Act::Propose {
-            attempt: view.attempt,
-            built_on: [own, others],
-            txset: made.txset,
-            tx_keys,
-            fee: payments.fee,
-            residue: payments.residue,
-        };
+        let (attempt, built_on) = (view.attempt, [own, others]);
+        let act = Act::Propose { attempt, built_on, txset: made.txset, tx_keys, fee, residue };
         held.say(act, None).await?;
-        Ok(Progress::Did(format!("proposed the payout, fee {} XMR", payments.fee.xmr())))
+        Ok(Progress::Did(format!("proposed the payout, fee {} XMR", fee.xmr())))
     }
 
     /// One recipient is paid by a sweep, which leaves nothing behind; several by a transfer whose amounts are net of
@@ -207,7 +198,7 @@ impl Engine {
             return Ok(session.build_sweep(&share.address, PRIORITY).await?);
         }
         let shape = TxShape {
-            inputs: holdings.inputs,
+            inputs: holdings.counted.len() as u64,
             recipients: shares.len() as u64,
             subaddresses: shares.iter().any(|share| share.address.kind == AddressKind::Subaddress),
         };
@@ -219,35 +210,16 @@ impl Engine {
         Ok(session.build_transfer(&to, PRIORITY).await?)
     }
 
-    /// Checks a transaction against the contract: all inputs, exact recipients and amounts, fee and residue in
-    /// band, change only to the escrow itself, nothing locked.
-    async fn check(
-        &self,
-        held: &Held<'_>,
+    /// What a transaction is held against.
+    async fn terms<'a>(
+        held: &'a Held<'_>,
         session: &mut Session<'_>,
-        described: &Described,
-        shares: &[Share],
+        agreed: &'a Agreed,
         holdings: &Holdings,
-    ) -> Result<Payments, EngineError> {
-        let wrong = |why: &str| EngineError::Fault(Fault::Payout(format!("the proposed payout {why}")));
-        let [primary, ..] = session.addresses().await?;
-        if described.unlock_time != 0 {
-            return Err(wrong("locks the recipients' money"));
-        }
-        if described.ring_size < RING_SIZE || !described.payment_id.trim_matches('0').is_empty() {
-            return Err(wrong("has an unusual ring size or a payment id"));
-        }
-        if described.change_amount > Piconero::ZERO && described.change_address != Some(primary) {
-            return Err(wrong("sends change to a foreign address"));
-        }
-        if Some(described.amount_in) != holdings.received.total() {
-            return Err(wrong("does not spend exactly the escrow's final deposits"));
-        }
-        let to: Vec<(Address, Piconero)> =
-            described.recipients.iter().map(|recipient| (recipient.address, recipient.amount)).collect();
-        let payments = Payments { to, fee: described.fee, residue: described.change_amount };
-        payout::check(&held.book.contract, shares, &payments)?;
-        Ok(payments)
+    ) -> Result<Terms<'a>, EngineError> {
+        let [escrow, ..] = session.addresses().await?;
+        let total = holdings.received.total().ok_or(PayoutError::NotPayable)?;
+        Ok(Terms { contract: &held.book.contract, shares: &agreed.shares, total, escrow })
     }
 
     async fn approve(
@@ -262,7 +234,7 @@ impl Engine {
         let known = held.book.by_hash(proposal.hash).map(|signed| &signed.statement);
         let known =
             known.filter(|statement| statement.role == view.proposer).map(|statement| statement.act.clone());
-        let Some(Act::Propose { attempt, txset, fee, residue, .. }) = known else {
+        let Some(Act::Propose { attempt, txset, tx_keys, fee, residue, .. }) = known else {
             return Err(Fault::Payout(
                 "the server names a proposal that is not in the transcript".to_owned(),
             )
@@ -276,19 +248,22 @@ impl Engine {
             None => {
                 let Some((_, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
                 session.import(&[&info]).await?;
-                let described = one(session.describe(&txset).await?)?;
-                let payments = self.check(held, session, &described, &agreed.shares, holdings).await?;
-                if (payments.fee, payments.residue) != (fee, residue) {
-                    return Err(Fault::Payout(
-                        "the proposal states another fee than its transaction".to_owned(),
-                    )
-                    .into());
+                let terms = Self::terms(held, session, agreed, holdings).await?;
+                let cost = terms.check(&session.describe(&txset).await?)?;
+                if cost != (Cost { fee, residue }) {
+                    let why = "the proposal states another fee than its transaction";
+                    return Err(Fault::Payout(why.to_owned()).into());
                 }
                 Self::bind(held, agreed.outcome)?;
                 let signed = session.sign(&txset).await?;
                 let [txid] = signed.tx_hashes.as_slice() else {
                     return Err(Fault::Payout("the proposal holds several transactions".to_owned()).into());
                 };
+                // With other keys the payout would be made and could never be shown to be right.
+                if session.tx_keys(txid).await?.iter().map(|key| key.0).ne(tx_keys.iter().map(|key| key.0)) {
+                    let why = "the proposal states other transaction keys than its transaction has";
+                    return Err(Fault::Payout(why.to_owned()).into());
+                }
                 let signed = SignedPayout { attempt, txid: *txid, txset: signed.txset };
                 held.book.payouts.push(signed.clone());
                 held.save()?;
@@ -335,13 +310,6 @@ fn next(attempt: u32) -> Result<u32, EngineError> {
 /// Errors that fresh signing data mends.
 fn is_stale(error: &WalletError) -> bool {
     error.needs_fresh_export() || matches!(error, WalletError::ImportNeeded)
-}
-
-fn one(mut described: Vec<Described>) -> Result<Described, EngineError> {
-    let first = described.pop();
-    first
-        .filter(|_| described.is_empty())
-        .ok_or_else(|| Fault::Payout("the proposal is not one transaction".to_owned()).into())
 }
 
 /// Where the time comes from in the running program.

@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::WalletError;
-use super::multisig::WalletName;
+use super::name::WalletName;
 use crate::files;
 
 /// The marks of one wallet folder; they must never be restored from a backup or removed by hand.

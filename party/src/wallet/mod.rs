@@ -12,14 +12,17 @@ mod error;
 mod fee;
 mod guard;
 mod multisig;
+mod name;
 mod process;
 mod replies;
 mod rpc;
+mod signing;
 
 pub use error::WalletError;
 pub use fee::{FeeRate, Priority, TxShape, estimate_fee};
 pub use guard::NonceGuard;
-pub use multisig::{MultisigWallet, RoundOutput, Session, WalletName};
+pub use multisig::{MultisigWallet, RoundOutput, Session};
+pub use name::WalletName;
 pub use process::{MIN_VERSION, ProcessOptions, WalletAccess, WalletProcess};
 pub use replies::{
     Balance, Described, Destination, IncomingTransfer, MadeTxset, MultisigStatus, Recipient, SignedTxset,

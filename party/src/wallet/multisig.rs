@@ -4,18 +4,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use aegis_common::address::Address;
-use aegis_common::hash::Hash32;
-use aegis_common::ids::EscrowId;
+use aegis_common::hash::{Hash32, Key32};
 use tokio::sync::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
 use super::error::WalletError;
 use super::fee::Priority;
 use super::guard::NonceGuard;
+use super::name::WalletName;
 use super::process::{WalletAccess, WalletProcess, known_version};
 use super::replies::{
     Balance, Described, Destination, IncomingTransfer, MadeTxset, MultisigStatus, SignedTxset,
@@ -23,35 +22,6 @@ use super::replies::{
 use super::rpc::WalletRpc;
 use crate::files;
 use crate::keys::Secret;
-
-/// A wallet file's name: 1 to 80 of `a-z 0-9 -`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WalletName(String);
-
-impl WalletName {
-    /// The wallet of an escrow's numbered setup attempt.
-    pub fn of(escrow: EscrowId, attempt: u32) -> Self {
-        Self(format!("{escrow}-{attempt}"))
-    }
-}
-
-impl FromStr for WalletName {
-    type Err = WalletError;
-
-    fn from_str(text: &str) -> Result<Self, WalletError> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if text.is_empty() || text.len() > 80 || !text.bytes().all(plain) {
-            return Err(WalletError::BadArgument("a wallet's name has 1 to 80 of a-z, 0-9 and '-'"));
-        }
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for WalletName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What a setup round gives: a message for the others, and after the last round the escrow's address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +87,7 @@ impl MultisigWallet {
         let mut state = self.ready().await?;
         if state.open.as_ref() != Some(name) {
             state.open = None;
-            let opened = state.rpc.open_wallet(&name.0, &self.password).await;
+            let opened = state.rpc.open_wallet(&name.to_string(), &self.password).await;
             note(&mut state, opened)?;
             state.open = Some(name.clone());
         }
@@ -132,7 +102,7 @@ impl MultisigWallet {
         }
         let mut state = self.ready().await?;
         state.open = None;
-        let created = state.rpc.create_wallet(&name.0, &self.password).await;
+        let created = state.rpc.create_wallet(&name.to_string(), &self.password).await;
         note(&mut state, created)?;
         state.open = Some(name.clone());
         let mut session = Session { wallet: self, state, name: name.clone() };
@@ -208,7 +178,7 @@ impl Session<'_> {
     pub(super) async fn make_durable(&mut self) -> Result<(), WalletError> {
         ask!(self, store())?;
         if let Some(folder) = &self.wallet.wallet_dir {
-            files::sync_file(&folder.join(&self.name.0))?;
+            files::sync_file(&folder.join(self.name.to_string()))?;
             files::sync_file(&folder.join(format!("{}.keys", self.name)))?;
             files::sync_dir(folder)?;
         }
@@ -287,6 +257,22 @@ impl Session<'_> {
         ask!(self, incoming_transfers())
     }
 
+    /// Lets the wallet spend these outputs and no others, until it is told otherwise. Without it a sweep takes everything,
+    /// and anybody can send an escrow dust. Call it after [`Session::import`]: an output whose key image the wallet
+    /// does not know is not spent anyway.
+    pub async fn spend_only(
+        &mut self,
+        counts: impl Fn(&IncomingTransfer) -> bool,
+    ) -> Result<(), WalletError> {
+        for output in self.incoming().await? {
+            let frozen = !counts(&output);
+            if !output.spent && !output.key_image.is_empty() && output.frozen != frozen {
+                ask!(self, set_frozen(&output.key_image, frozen))?;
+            }
+        }
+        Ok(())
+    }
+
     /// The block times, in seconds since 1970, of the transactions that paid this wallet, as of the last refresh.
     pub async fn paid_at(&mut self) -> Result<BTreeMap<Hash32, u64>, WalletError> {
         let transfers = ask!(self, get_transfers())?;
@@ -340,6 +326,11 @@ impl Session<'_> {
         self.settle(signed).await
     }
 
+    /// The secret keys of a transaction that this wallet signed, as in [`MadeTxset`].
+    pub async fn tx_keys(&mut self, txid: &Hash32) -> Result<Vec<Key32>, WalletError> {
+        ask!(self, get_tx_key(txid))
+    }
+
     /// After a build or signature: the wallet's own state durable, or the nonces free again if nothing came out.
     async fn settle<T>(&mut self, result: Result<T, WalletError>) -> Result<T, WalletError> {
         match &result {
@@ -367,20 +358,4 @@ fn three(addresses: Vec<Address>) -> Result<[Address; 3], WalletError> {
         method: "get_address",
         detail: "not three addresses".to_owned(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_cannot_leave_the_wallet_folder_and_sessions_can_move_between_threads() {
-        for bad in ["", "../x", "a/b", "A", ".x", "a_b", &"x".repeat(81)] {
-            assert!(bad.parse::<WalletName>().is_err(), "{bad}");
-        }
-        let name = WalletName::of(EscrowId(uuid::Uuid::max()), u32::MAX);
-        assert!(name.to_string().parse::<WalletName>().is_ok());
-        fn sendable<T: Send>(_: impl FnOnce(&'static MultisigWallet, &'static WalletName) -> T) {}
-        sendable(|wallet, name| async move { wallet.session(name).await?.refresh().await });
-    }
 }

@@ -83,6 +83,8 @@ pub struct IncomingTransfer {
     pub amount: Piconero,
     /// Its transaction.
     pub tx_hash: Hash32,
+    /// Its number among all outputs on the chain.
+    pub global_index: u64,
     /// Its block.
     pub block_height: u64,
     /// The subaddress it was paid to.
@@ -91,6 +93,12 @@ pub struct IncomingTransfer {
     pub spent: bool,
     /// Spendable by age (10 blocks) and unlock time.
     pub unlocked: bool,
+    /// Hex; empty until the other signers' exports are imported.
+    #[serde(default)]
+    pub key_image: String,
+    /// Left out when the wallet chooses what to spend.
+    #[serde(default)]
+    pub frozen: bool,
 }
 
 /// One entry of `get_transfers`.

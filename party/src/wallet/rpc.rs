@@ -56,7 +56,7 @@ impl Limits {
     pub(super) const SIGNING: Self = Self::new(300, 16 << 20);
 }
 
-/// The typed client; the calls stand in `calls.rs`. Cheap to share behind an `Arc`; calls queue up.
+/// The typed client; the calls stand in `calls.rs` and `signing.rs`. Cheap to share behind an `Arc`; calls queue up.
 pub struct WalletRpc {
     client: Client,
     url: Url,

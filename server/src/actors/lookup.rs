@@ -4,8 +4,7 @@
 use std::pin::Pin;
 
 use aegis_common::address::Address;
-use aegis_common::amount::Piconero;
-use aegis_common::chain::{PlainScanner, Scanner, Tx, WatchKey, prove_payment};
+use aegis_common::chain::{Tx, prove_payment};
 use aegis_common::escrow::deposits::{Refusal as NotCredited, Sighting};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::payout::Payments;
@@ -168,7 +167,7 @@ impl Look<'_> {
     /// What a transaction pays, by the keys its proposer stated.
     async fn prove(&self, tx: &Tx, proposal: Hash32) -> Result<Payments, Refusal> {
         let id = self.escrow.contract.escrow_id;
-        let row = self.world.store.journal_of_statement(proposal).await;
+        let row = self.world.store.journal_of_statement(id, proposal).await;
         let row = row.map_err(|error| store_refusal(id, &error))?;
         let row = row.ok_or_else(|| inconsistent(id, "a proposal is not in the journal"))?;
         let entry = Entry::parse(&row.event).map_err(|error| inconsistent(id, error))?;
@@ -183,7 +182,7 @@ impl Look<'_> {
         for address in self.payees() {
             to.extend(prove_payment(tx, &keys, &address).into_iter().map(|(_, amount)| (address, amount)));
         }
-        Ok(Payments { to, fee: tx.fee, residue: self.residue(tx).await? })
+        Ok(Payments { to, fee: tx.fee })
     }
 
     /// Every address the contract can pay, once.
@@ -199,18 +198,5 @@ impl Look<'_> {
             }
         }
         once
-    }
-
-    /// What returns to the escrow itself.
-    async fn residue(&self, tx: &Tx) -> Result<Piconero, Refusal> {
-        let id = self.escrow.contract.escrow_id;
-        let key = self.world.store.view_key(id).await.map_err(|error| store_refusal(id, &error))?;
-        let (Some(key), Some(address)) = (key, self.escrow.setup.address()) else {
-            return Err(inconsistent(id, "a payout without address or view key"));
-        };
-        let key = WatchKey::new(id, *key, &address).map_err(|error| inconsistent(id, error))?;
-        let found = PlainScanner.scan(&[key], std::slice::from_ref(tx));
-        Piconero::sum(found.iter().map(|found| found.amount))
-            .ok_or_else(|| inconsistent(id, "outputs beyond 2^64"))
     }
 }
