@@ -40,7 +40,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum UserCommand {
-    /// Change what an account may do, from its next login on.
+    /// Change what an account may do, at once.
     Role {
         /// The account's name.
         name: String,

@@ -72,6 +72,20 @@ pub struct Proposal {
     pub residue: Piconero,
 }
 
+/// A proposal of any attempt, and what it divides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Proposed {
+    /// The `propose` statement.
+    pub hash: Hash32,
+    /// Its attempt.
+    pub attempt: u32,
+    /// Who can complete it.
+    pub cosigner: Role,
+    /// What was final when the attempt began, by slot.
+    pub received: Received,
+}
+
 /// An approved payout: a complete transaction that may be on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -4,7 +4,7 @@ use super::deposits::{Deposit, OutputId, Received, Sighting};
 use super::effect::{Effect, Notice};
 use super::outcome::{Authority, Outcome};
 use super::payout::{self, Payments};
-use super::settling::{Approval, OnChain, Settling};
+use super::settling::{Approval, OnChain, Proposed, Settling};
 use super::state::{Escrow, Phase};
 use super::transition::{Applied, Rejected, with_settling};
 use crate::hash::Hash32;
@@ -122,8 +122,8 @@ pub(super) fn payout_seen(
     let mut approvals = settling.approvals.clone();
     if settling.approval(txid).is_none() {
         // A cosigner that sent a proposed transaction without approving it has paid all the same.
-        let sent = settling.proposals.iter().rev().find(|(_, received)| pays_right(received));
-        let (proposal, received) = *sent.ok_or(Rejected::Unknown)?;
+        let sent = settling.proposals.iter().rev().find(|proposed| pays_right(&proposed.received));
+        let Proposed { hash: proposal, received, .. } = *sent.ok_or(Rejected::Unknown)?;
         approvals.push(Approval { txid, proposal, at: now, received, void: false });
     }
     let mut of_this = approvals.iter().filter(|approval| approval.txid == txid);

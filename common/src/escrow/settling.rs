@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::attempt::{Approval, OnChain, Proposal, RETRIES, SettlingError};
+pub use super::attempt::{Approval, OnChain, Proposal, Proposed, RETRIES, SettlingError};
 use super::contract::Contract;
 use super::deposits::{OutputId, Received, final_at};
 use super::outcome::{Authority, Outcome};
@@ -55,8 +55,8 @@ pub struct Settling {
     pub syncs: Vec<(Role, Hash32)>,
     /// The present attempt's proposal.
     pub proposal: Option<Proposal>,
-    /// Every proposal there was, with what it divides: a cosigner can complete and send one without a word.
-    pub proposals: Vec<(Hash32, Received)>,
+    /// Every proposal there was: a cosigner can complete and send one without a word, or when its turn is over.
+    pub proposals: Vec<Proposed>,
     /// Every approved transaction, newest last: a late one may still confirm.
     pub approvals: Vec<Approval>,
     /// Whether the newest approval is believed to be under way.
@@ -222,13 +222,17 @@ impl Settling {
             return Err(SettlingError::StaleNonces);
         }
         let mut next = self.clone();
-        next.proposals.push((proposal.hash, self.basis.unwrap_or_default()));
+        let received = self.basis.unwrap_or_default();
+        next.proposals.push(Proposed { hash: proposal.hash, attempt, cosigner, received });
         next.proposal = Some(proposal);
         Ok(next)
     }
 
     fn approve(&self, role: Role, attempt: u32, approval: Approval) -> Result<Self, SettlingError> {
         let (proposer, cosigner) = self.signers();
+        if let Some(late) = self.approve_late(role, attempt, &approval) {
+            return Ok(late);
+        }
         if role != cosigner {
             return Err(SettlingError::WrongParty { proposer, cosigner });
         }
@@ -245,6 +249,24 @@ impl Settling {
         next.approvals.push(approval);
         next.approved = true;
         Ok(next)
+    }
+
+    /// An approval that comes when its attempt is over: the signer sends the transaction whatever becomes of its word, so it
+    /// may be on its way. The present attempt goes on; whichever the chain takes is the payout. `None` where it is no such
+    /// approval, or the signer has said one for this proposal.
+    fn approve_late(&self, role: Role, attempt: u32, approval: &Approval) -> Option<Self> {
+        let of = self.proposals.iter().find(|proposed| proposed.hash == approval.proposal)?;
+        let is_late = of.attempt == attempt && attempt < self.attempt && of.cosigner == role;
+        let is_first = self.approvals.iter().all(|known| known.proposal != approval.proposal);
+        (is_late && is_first).then(|| {
+            let mut next = self.clone();
+            let late = Approval { received: of.received, ..approval.clone() };
+            // Before what the present attempt may have approved: the newest approval is the one under way.
+            let place =
+                if self.approved { self.approvals.len().saturating_sub(1) } else { self.approvals.len() };
+            next.approvals.insert(place, late);
+            next
+        })
     }
 
     /// The first approval of a transaction.

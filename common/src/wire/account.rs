@@ -126,7 +126,7 @@ pub struct MeView {
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoleRequest {
-    /// What the account may do from its next login on.
+    /// What the account may do from now on.
     pub role: AccountRole,
 }
 

@@ -312,6 +312,30 @@ fn a_proposal_that_its_cosigner_sends_without_a_word_still_completes_the_escrow(
 }
 
 #[test]
+fn an_approval_that_comes_after_its_turn_counts_and_stops_nobody() {
+    let mut sim = released();
+    for role in [Role::Seller, Role::Buyer] {
+        sim.say(role, sim.sync()).unwrap();
+    }
+    sim.say(Role::Seller, sim.propose(FEE)).unwrap();
+    let (approve, payments) = (sim.approve(hash("late")), sim.payments(FEE));
+    sim.wake().unwrap();
+    let attempt = sim.settling().attempt;
+    assert!(sim.say(Role::Arbiter, approve.clone()).is_err(), "it is not its proposal to complete");
+    sim.say(Role::Buyer, approve.clone()).unwrap();
+    assert!(sim.say(Role::Buyer, approve).is_err(), "one transaction a proposal");
+    assert_eq!((sim.settling().attempt, sim.settling().approved), (attempt, false));
+    assert_eq!(sim.escrow.unmined(), [hash("late")], "it is looked for");
+    // The next pair signs meanwhile; the chain takes the first.
+    sim.signed(hash("second"), FEE);
+    assert_eq!(sim.escrow.unmined().len(), 2);
+    sim.apply(Event::PayoutSeen { txid: hash("late"), height: Some(2_000), payments }).unwrap();
+    sim.tip = 2_000;
+    sim.mine(10);
+    assert_eq!(sim.status(), Status::CompletedReleased);
+}
+
+#[test]
 fn what_a_payout_returns_to_the_escrow_is_no_deposit() {
     let mut sim = released();
     let before = sim.escrow.deposits.all().len();

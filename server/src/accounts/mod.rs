@@ -164,7 +164,12 @@ impl Accounts {
         self.by_name(username).await.map(|row| view(&row))
     }
 
-    /// Changes what an account may do; in force from its next login.
+    /// What an account may do now; `None` where there is none.
+    pub async fn role(&self, user: UserId) -> Result<Option<AccountRole>, AccountError> {
+        Ok(self.store.user(user).await?.map(|row| shown(row.role)))
+    }
+
+    /// Changes what an account may do, at once.
     pub async fn set_role(&self, username: &str, role: AccountRole) -> Result<UserView, AccountError> {
         let mut row = self.by_name(username).await?;
         row.role = stored(role);
@@ -204,6 +209,15 @@ fn stored(role: AccountRole) -> Role {
     }
 }
 
+fn shown(role: Role) -> AccountRole {
+    match role {
+        Role::User => AccountRole::User,
+        Role::Arbiter => AccountRole::Arbiter,
+        Role::Operator => AccountRole::Operator,
+        Role::Admin => AccountRole::Admin,
+    }
+}
+
 fn payout_address(row: &UserRow) -> Option<Address> {
     row.payout_address.parse().ok()
 }
@@ -212,12 +226,7 @@ fn view(row: &UserRow) -> UserView {
     UserView {
         id: row.id,
         username: row.username.clone(),
-        role: match row.role {
-            Role::User => AccountRole::User,
-            Role::Arbiter => AccountRole::Arbiter,
-            Role::Operator => AccountRole::Operator,
-            Role::Admin => AccountRole::Admin,
-        },
+        role: shown(row.role),
         identity_key: row.identity_key,
         fingerprint: Hash32::sha256(&row.identity_key.0),
         signing_key: row.signing_key,

@@ -191,7 +191,6 @@ impl ChainWatch {
     async fn tip(&self, height: u64) -> Result<(), SinkError> {
         self.0.tip.set(height);
         self.tell_due(height).await?;
-        self.0.tip.set_caught_up();
         self.0.new_tip.notify_one();
         Ok(())
     }

@@ -47,6 +47,16 @@ impl From<Work> for Order {
     }
 }
 
+impl Order {
+    /// A height that was read before a reorganisation must not make final what that undid.
+    pub fn at_most(mut self, tip: Option<u64>) -> Self {
+        if let (Self::Apply { event: Event::Tip { height }, .. }, Some(tip)) = (&mut self, tip) {
+            *height = tip.min(*height);
+        }
+        self
+    }
+}
+
 /// What a command comes to.
 pub(super) enum Verdict {
     /// Nothing is to be changed; with the hash of a statement that is known already.

@@ -124,7 +124,7 @@ impl Desk {
     async fn handle(&self, held: Option<Held>, work: Work, expected: Option<i64>) -> Outcome {
         #[cfg(test)]
         self.call_hook(&work);
-        let order = Order::from(work);
+        let order = Order::from(work).at_most(self.world.tip.height());
         let mut from_memory = held.is_some();
         let mut held = held;
         if self.world.several_servers && matches!(order, Order::Read) {

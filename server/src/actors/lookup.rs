@@ -4,6 +4,7 @@
 use std::pin::Pin;
 
 use aegis_common::address::Address;
+use aegis_common::amount::Piconero;
 use aegis_common::chain::{Tx, prove_payment};
 use aegis_common::escrow::deposits::{Refusal as NotCredited, Sighting};
 use aegis_common::escrow::event::Event;
@@ -86,7 +87,14 @@ impl Look<'_> {
             tracing::debug!(%error, "a transaction could not be looked up");
             Refusal::Unavailable
         };
-        let found = self.finder.find(txid).await.map_err(unavailable)?;
+        let found = match self.finder.find(txid).await {
+            // It exists and is of a kind that no wallet has made for years, so it is not the payout it was approved as.
+            Err(NodeError::Unreadable) => {
+                let payments = Payments { to: Vec::new(), fee: Piconero::ZERO };
+                return Ok(vec![Event::PayoutSeen { txid, height: None, payments }]);
+            }
+            found => found.map_err(unavailable)?,
+        };
         let height = match &found {
             None | Some((_, Place::Pool)) => None,
             Some((_, Place::Block(height))) if self.is_followed(*height).await? => Some(*height),
@@ -148,9 +156,10 @@ impl Look<'_> {
         height: Option<u64>,
     ) -> Result<Option<Event>, Refusal> {
         let Some(tx) = found else { return Ok(Some(Event::PayoutLost { txid })) };
-        // Proving takes a while and has been done.
-        let known = settling.seen == Some(OnChain { txid, height }) || settling.mismatch == Some(txid);
-        if known {
+        // Proving takes a while and has been done. An approval of what was found to be wrong before is news: it stands for
+        // a new attempt, which must fail as well.
+        let mut approvals = settling.approvals.iter().filter(|approval| approval.txid == txid);
+        if settling.seen == Some(OnChain { txid, height }) || approvals.all(|approval| approval.void) {
             return Ok(None);
         }
         let mut best: Option<Payments> = None;

@@ -123,6 +123,28 @@ pub struct Status {
     pub chain: Health,
 }
 
+impl Status {
+    /// The chain is being followed, and no escrow had to be left alone.
+    pub fn is_well(&self) -> bool {
+        matches!(self.chain, Health::Following(_)) && self.given_up == 0
+    }
+}
+
+/// How the present follower fares; a panic brings another.
+#[derive(Clone, Default)]
+struct FollowerHealth(Arc<Mutex<Option<watch::Receiver<Health>>>>);
+
+impl FollowerHealth {
+    fn now(&self) -> Health {
+        let present = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        present.as_ref().map_or(Health::Starting, |health| health.borrow().clone())
+    }
+
+    fn set(&self, health: watch::Receiver<Health>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
+    }
+}
+
 /// The running actors.
 #[derive(Clone)]
 pub struct ActorHandles {
@@ -133,7 +155,7 @@ pub struct ActorHandles {
     /// The chain's height as far as it was followed.
     pub tip: ChainTip,
     world: Arc<World>,
-    health: Arc<Mutex<Option<watch::Receiver<Health>>>>,
+    health: FollowerHealth,
     stop: Arc<watch::Sender<bool>>,
     arbiters: Vec<ArbiterHandle>,
 }
@@ -143,7 +165,6 @@ impl ActorHandles {
     pub fn status(&self) -> Status {
         let Counters { live, activated, passivated, restarted, given_up, loops_restarted } =
             &self.world.counters;
-        let health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         Status {
             live: live.load(Relaxed),
             activated: activated.load(Relaxed),
@@ -153,7 +174,7 @@ impl ActorHandles {
             loops_restarted: loops_restarted.load(Relaxed),
             watched: self.world.watched.len(),
             tip: self.tip.height(),
-            chain: health.as_ref().map_or(Health::Starting, |health| health.borrow().clone()),
+            chain: self.health.now(),
         }
     }
 
@@ -205,16 +226,18 @@ where
     let directory = Directory::new(Arc::clone(&world), finder, limits(&options), arbiters.clone()).start();
     let tell: Recipient<Tell> = directory.clone().recipient();
     let (stop, stopped) = watch::channel(false);
-    let health = Arc::new(Mutex::new(None));
+    let health = FollowerHealth::default();
     let loops = Loops { world: Arc::clone(&world), stopped };
 
     let poll = options.outbox_poll;
     let of = Arc::clone(&world);
     loops.keep("outbox", move || Outbox::new(Arc::clone(&of), sessions.clone(), poll).run());
 
-    let (to, of, poll, tip) = (tell.clone(), store.clone(), options.timer_poll, world.tip.clone());
+    let (to, of, poll, chain) = (tell.clone(), store.clone(), options.timer_poll, health.clone());
     loops.keep("timers", move || {
-        Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll, tip.clone()).run()
+        let chain = chain.clone();
+        let is_followed = move || matches!(chain.now(), Health::Following(_));
+        Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll, is_followed).run()
     });
 
     let watch = ChainWatch::new(store, tell.clone(), world.tip.clone());
@@ -228,7 +251,7 @@ where
         async move { watched::unwatch_often(&world, days, pause).await }
     });
 
-    let (config, health_of) = (options.chain, Arc::clone(&health));
+    let (config, health_of) = (options.chain, health.clone());
     let chain = Chain { nodes, scanner, sink, config, health: health_of, days };
     let chain = Arc::new(chain);
     let (of, stopped) = (Arc::clone(&world), loops.stopped.clone());
@@ -253,7 +276,7 @@ struct Chain<N> {
     scanner: Arc<dyn Scanner>,
     sink: ChainWatch,
     config: Config,
-    health: Arc<Mutex<Option<watch::Receiver<Health>>>>,
+    health: FollowerHealth,
     days: u32,
 }
 
@@ -275,7 +298,7 @@ async fn follow<N: Source + 'static>(
     let progress = StoredProgress { store, network };
     let (nodes, sink) = (Arc::clone(&chain.nodes), chain.sink.clone());
     let follower = Follower::new(nodes, progress, sink, Arc::clone(&chain.scanner), list, chain.config);
-    *chain.health.lock().unwrap_or_else(PoisonError::into_inner) = Some(follower.health());
+    chain.health.set(follower.health());
     // The follower has logged what stopped it, and its health says so.
     let _ = follower.run(stopped).await;
 }

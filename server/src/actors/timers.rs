@@ -1,8 +1,8 @@
 //! Deadlines. They stand in the database, so a restart or a step of the clock loses none: whatever is due by the clock
 //! is told, and the rules refuse what is not due any more.
 //!
-//! What expiry means depends on what is final by then. So after a start nothing is told before the chain has told what
-//! happened meanwhile: otherwise a payment that became final while the server was down would count as never made.
+//! What expiry means depends on what is final by then. So nothing is told while the chain is not followed, after a start
+//! or because no node answers: otherwise a payment that became final meanwhile would count as never made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use aegis_common::time::Clock;
 
 use super::message::{Command, Tell};
 use super::sweep::{tell_each, warn};
-use super::tip::ChainTip;
 use crate::store::{MAX_PAGE, Store};
 
 /// Due escrows that are read at once.
@@ -26,7 +25,8 @@ pub(super) struct Timers {
     clock: Arc<dyn Clock>,
     tell: Recipient<Tell>,
     poll: Duration,
-    tip: ChainTip,
+    /// Whether the last look at the chain succeeded and all of it was told.
+    is_followed: Box<dyn Fn() -> bool>,
     /// An escrow that could not be told is left alone until then, so that it does not hide those behind it.
     resting: HashMap<EscrowId, Instant>,
 }
@@ -37,18 +37,15 @@ impl Timers {
         clock: Arc<dyn Clock>,
         tell: Recipient<Tell>,
         poll: Duration,
-        tip: ChainTip,
+        is_followed: impl Fn() -> bool + 'static,
     ) -> Self {
-        Self { store, clock, tell, poll, tip, resting: HashMap::new() }
+        Self { store, clock, tell, poll, is_followed: Box::new(is_followed), resting: HashMap::new() }
     }
 
     /// Never ends.
     pub async fn run(mut self) {
-        while !self.tip.has_caught_up() {
-            tokio::time::sleep(self.poll).await;
-        }
         loop {
-            if !self.round().await {
+            if !(self.is_followed)() || !self.round().await {
                 tokio::time::sleep(self.poll).await;
             }
         }

@@ -1,7 +1,7 @@
 //! How far the chain has been followed, shared with all who count confirmations.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const UNKNOWN: u64 = u64::MAX;
@@ -15,7 +15,6 @@ pub struct ChainTip(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     height: AtomicU64,
-    caught_up: AtomicBool,
     rolled_back: Mutex<Rollbacks>,
 }
 
@@ -31,11 +30,7 @@ pub(super) struct Mark(u64);
 
 impl Default for ChainTip {
     fn default() -> Self {
-        Self(Arc::new(Inner {
-            height: AtomicU64::new(UNKNOWN),
-            caught_up: AtomicBool::new(false),
-            rolled_back: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { height: AtomicU64::new(UNKNOWN), rolled_back: Mutex::default() }))
     }
 }
 
@@ -47,16 +42,6 @@ impl ChainTip {
 
     pub(super) fn set(&self, height: u64) {
         self.0.height.store(height, Ordering::Release);
-    }
-
-    /// Every escrow has been told what happened up to the tip at least once since the start.
-    pub(super) fn set_caught_up(&self) {
-        self.0.caught_up.store(true, Ordering::Release);
-    }
-
-    /// Whether the time the server was down has been made up for.
-    pub(super) fn has_caught_up(&self) -> bool {
-        self.0.caught_up.load(Ordering::Acquire)
     }
 
     /// Blocks above `to` are about to be undone.

@@ -81,7 +81,7 @@ pub async fn user(_: Caller, state: Data<State>, username: Path<String>) -> Resu
     Ok(Json(state.accounts.lookup(&username).await?))
 }
 
-/// Change what an account may do, from its next login on. For administrators.
+/// Change what an account may do, at once. For administrators.
 #[utoipa::path(
     tag = "accounts",
     security(("bearer" = [])),

@@ -10,6 +10,7 @@ use actix_web::{FromRequest, HttpRequest, web};
 use aegis_common::code::Code;
 use aegis_common::ids::UserId;
 use aegis_common::wire::account::AccountRole;
+use futures_util::future::LocalBoxFuture;
 
 use super::State;
 use super::problem::ApiError;
@@ -87,16 +88,17 @@ impl FromRequest for Caller {
 
 impl<R: Allowed> FromRequest for Only<R> {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
 
+    /// The role is read from the database: one that was taken away must not live on in a token and give itself back.
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(req).and_then(|caller| {
-            if R::ROLES.contains(&caller.0.role) {
-                Ok(Self(caller, PhantomData))
-            } else {
-                Err(ApiError::of(Code::Forbidden))
-            }
-        }))
+        let (caller, state) = (authenticate(req), state(req).cloned());
+        Box::pin(async move {
+            let (caller, state) = (caller?, state?);
+            let role = state.accounts.role(caller.user()).await?;
+            let allowed = role.is_some_and(|role| R::ROLES.contains(&role));
+            if allowed { Ok(Self(caller, PhantomData)) } else { Err(ApiError::of(Code::Forbidden)) }
+        })
     }
 }
 

@@ -67,9 +67,8 @@ async fn look(state: &State) -> HttpResponse {
             height: node.tip.map(|tip| tip.height),
         })
         .collect();
-    let is_followed = nodes.iter().any(|node| node.reachable);
     let found = Health {
-        status: if database.is_ok() && is_followed { "ok" } else { "degraded" },
+        status: if database.is_ok() && (state.is_well)() { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
         database: database.is_ok(),
         tip: state.tip.height(),

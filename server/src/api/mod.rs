@@ -50,6 +50,8 @@ pub struct State {
     pub tip: ChainTip,
     /// How the nodes are, in the order of the configuration.
     pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
+    /// Whether the chain is being followed and no escrow had to be left alone.
+    pub is_well: Box<dyn Fn() -> bool + Send + Sync>,
     /// To the actors that own escrows.
     pub tell: Recipient<Tell>,
     /// To the actor that makes escrows.

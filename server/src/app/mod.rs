@@ -116,6 +116,10 @@ pub fn start(
             let nodes = Arc::clone(&actors.nodes);
             move || nodes.status()
         }),
+        is_well: Box::new({
+            let handles = actors.handles.clone();
+            move || handles.status().is_well()
+        }),
         tell: actors.handles.tell.clone(),
         create: actors.handles.create.clone(),
         sessions: actors.sessions,

@@ -137,10 +137,13 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.backlog.refresh(&list, at.height);
         }
         self.catch_up(&list).await?;
-        self.look_at_pool(&list).await?;
         if self.told != Some(at) {
             self.sink.deliver(Fact::Tip { height: at.height, hash: at.hash }).await?;
             self.told = Some(at);
+        }
+        // Last, and it may fail: what the pool says is news sooner, and nothing rests on it.
+        if let Err(error) = self.look_at_pool(&list).await {
+            tracing::warn!(%error, "the mempool could not be looked at");
         }
         Ok(at)
     }

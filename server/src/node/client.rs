@@ -16,7 +16,7 @@ use super::http::{Http, outage};
 use super::{FullBlock, NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Most transactions a restricted node hands out at once (`RESTRICTED_TRANSACTIONS_COUNT`).
-const CHUNK: usize = 100;
+pub(super) const CHUNK: usize = 100;
 
 /// What is known about the node apart from its breaker.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ impl Node {
     pub fn judge<T>(&self, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
         let mut breaker = lock(&self.breaker);
         match &outcome {
-            Ok(_) | Err(NodeError::Missing) => breaker.succeed(),
+            Ok(_) | Err(NodeError::Missing | NodeError::Unreadable) => breaker.succeed(),
             Err(error @ (NodeError::Lie(_) | NodeError::WrongNetwork(_) | NodeError::Parse(_))) => {
                 tracing::warn!(node = self.number, %error, "node set aside");
                 self.network_seen.store(false, Ordering::Relaxed);
@@ -128,6 +128,8 @@ impl Node {
             height: u64,
             nettype: String,
             top_block_hash: String,
+            #[serde(default = "yes")]
+            synchronized: bool,
         }
         let info: Info = self.http.call("/get_info", json!({})).await?;
         let network = match info.nettype.as_str() {
@@ -139,6 +141,10 @@ impl Node {
         };
         if network != Some(self.network) {
             return Err(NodeError::WrongNetwork(info.nettype.chars().take(20).collect()));
+        }
+        // While it reads the blocks it missed, its top is of the past. A private chain may have no peer to learn from.
+        if !info.synchronized && self.network != Network::Regtest {
+            return Err(NodeError::Transport("it is still synchronising".into()));
         }
         let height =
             info.height.checked_sub(1).ok_or(NodeError::Malformed("a chain without blocks".into()))?;
@@ -250,7 +256,12 @@ impl Node {
 
     /// A block with every transaction.
     pub async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        let block = self.block_only(height).await?;
+        let block = self.block_only(height).await.map_err(|error| match error {
+            NodeError::Missing if lock(&self.knowledge).tip.is_some_and(|tip| height <= tip.height) => {
+                NodeError::Transport(format!("it announced block {height} and does not deliver it"))
+            }
+            other => other,
+        })?;
         let fetched = self.transactions(&block.tx_hashes).await?;
         if fetched.len() != block.tx_hashes.len() {
             return Err(NodeError::Transport(format!("block {height} came without all its transactions")));
@@ -345,7 +356,7 @@ impl Node {
     /// Where a transaction is; a block it is said to be in must contain it.
     pub async fn find(&self, wanted: Hash32) -> Result<(Tx, Place), NodeError> {
         let (_, place, tx) = self.transactions(&[wanted]).await?.pop().ok_or(NodeError::Missing)?;
-        let tx = tx?;
+        let tx = tx.map_err(|_| NodeError::Unreadable)?;
         if let Place::Block(height) = place {
             let block = self.block_only(height).await?;
             if block.miner_tx.hash != wanted && !block.tx_hashes.contains(&wanted) {
@@ -372,6 +383,10 @@ struct Entry {
     blob: Vec<u8>,
     prunable: Option<Hash32>,
     place: Place,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn hash(text: &str) -> Result<Hash32, NodeError> {

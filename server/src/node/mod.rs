@@ -186,6 +186,10 @@ pub enum NodeError {
     /// The node does not have what was asked for.
     #[error("the node does not have it")]
     Missing,
+    /// It has the transaction that was asked for by its id, and this program cannot read it: of a kind that was retired years
+    /// ago, for one. Not the node's fault.
+    #[error("the transaction is of a kind that is not read here")]
+    Unreadable,
     /// A block or transaction this program cannot parse: a lie, or a network upgrade.
     #[error("block or transaction from a node: {0}")]
     Parse(#[from] ParseError),

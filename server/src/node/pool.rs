@@ -8,7 +8,7 @@ use aegis_common::chain::Tx;
 use aegis_common::hash::Hash32;
 use futures_util::future::join_all;
 
-use super::client::Node;
+use super::client::{CHUNK, Node};
 use super::{FullBlock, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Nodes in order of preference, asked one after the other until one answers well.
@@ -72,7 +72,9 @@ impl NodePool {
             };
             match node.judge(outcome.await) {
                 Ok(answer) => return Ok(answer),
-                Err(_) if failure == NodeError::Missing => {}
+                // That one node knows it says more than that another does not.
+                Err(error @ NodeError::Unreadable) => failure = error,
+                Err(_) if matches!(failure, NodeError::Missing | NodeError::Unreadable) => {}
                 Err(error) => failure = error,
             }
         }
@@ -202,29 +204,27 @@ impl NodePool {
     /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
     /// about once).
     pub async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
-        let (present, fetched) = self
-            .first(|node| async move {
-                let present: HashSet<Hash32> = node.pool_hashes(self.max_pool).await?.into_iter().collect();
-                let unknown: Vec<Hash32> = {
-                    let known = lock(&self.mempool);
-                    present.iter().filter(|hash| !known.contains_key(*hash)).copied().collect()
-                };
-                let fetched = node.transactions(&unknown).await?;
-                Ok((present, fetched))
-            })
-            .await?;
-        let mut known = lock(&self.mempool);
-        known.retain(|hash, _| present.contains(hash));
-        for (hash, place, tx) in fetched {
-            if place != Place::Pool {
-                continue;
+        let present = self.first(|node| async move { node.pool_hashes(self.max_pool).await }).await?;
+        let present: HashSet<Hash32> = present.into_iter().collect();
+        let unknown: Vec<Hash32> = {
+            let mut known = lock(&self.mempool);
+            known.retain(|hash, _| present.contains(hash));
+            present.iter().filter(|hash| !known.contains_key(*hash)).copied().collect()
+        };
+        // What was fetched is kept, so that a full pool over a slow link is read in the end.
+        for some in unknown.chunks(CHUNK) {
+            let fetched = self.first(|node| async move { node.transactions(some).await }).await?;
+            for (hash, place, tx) in fetched {
+                if place != Place::Pool {
+                    continue;
+                }
+                if let Err(error) = &tx {
+                    tracing::warn!(tx = %hash, %error, "mempool transaction ignored");
+                }
+                lock(&self.mempool).insert(hash, tx.ok().map(Arc::new));
             }
-            if let Err(error) = &tx {
-                tracing::warn!(tx = %hash, %error, "mempool transaction ignored");
-            }
-            known.insert(hash, tx.ok().map(Arc::new));
         }
-        Ok(known.values().flatten().cloned().collect())
+        Ok(lock(&self.mempool).values().flatten().cloned().collect())
     }
 
     /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are
