@@ -15,4 +15,5 @@ mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod username;
 pub mod wire;

@@ -8,13 +8,18 @@ use std::collections::BTreeMap;
 use aegis_common::address::Address;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::settling::RETRIES;
 use aegis_common::escrow::setup::{Setup, SetupError, Stage};
 use aegis_common::escrow::statement::{
     Act, Chains, Check, SignedStatement, StatementError, StatementRef, TranscriptError,
 };
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
+use aegis_common::time::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+
+/// Three pairs have had their attempts.
+const SYNCS_PER_DOUBLING: usize = 27;
 
 /// A statement signed by this participant that is not yet in the transcript: it is sent again until it is. A receipt
 /// alone proves nothing.
@@ -40,6 +45,8 @@ pub struct AttemptBook {
 pub struct SignedPayout {
     /// Signing attempt.
     pub attempt: u32,
+    /// The proposal it completes.
+    pub proposal: Hash32,
     /// Its id.
     pub txid: Hash32,
     /// The complete set, hex.
@@ -67,6 +74,13 @@ pub struct Book {
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
     pub sync: Option<(u32, String)>,
+    /// When the present span of signing data began, and how many statements of it were made in it.
+    #[serde(default)]
+    sync_span: Option<(Timestamp, u32)>,
+    /// A statement that the server refused. Said again it is the same, byte for byte: a server that kept it in secret must not
+    /// get a second one for the same place.
+    #[serde(default)]
+    pub refused: Option<Pending>,
     /// The own wallet has seen the buyer's part, final.
     #[serde(default)]
     pub funded: bool,
@@ -122,11 +136,31 @@ impl Book {
             pending: None,
             attempts: BTreeMap::new(),
             sync: None,
+            sync_span: None,
+            refused: None,
             funded: false,
             outcome: None,
             consent: None,
             payouts: Vec::new(),
         }
+    }
+
+    /// Whether signing data may be posted now: as often in a turn as the server allows a pair of signers, and the turn grows as
+    /// it does with the server. A server can make a participant post forever, and its statements would be used up.
+    pub fn may_sync(&self, now: Timestamp) -> bool {
+        let own = self.transcript.iter().filter(|signed| signed.statement.role == self.role);
+        let made = own.filter(|signed| matches!(signed.statement.act, Act::Sync { .. })).count();
+        let doubled = i64::from(self.contract.cosign_seconds) << (made / SYNCS_PER_DOUBLING).min(16);
+        let in_span = |since: Timestamp| now.duration_since(since).abs() < SignedDuration::from_secs(doubled);
+        self.sync_span.is_none_or(|(since, count)| count <= RETRIES || !in_span(since))
+    }
+
+    /// Counts signing data that is about to be posted.
+    pub fn note_sync(&mut self, now: Timestamp) {
+        self.sync_span = match self.sync_span {
+            Some((since, count)) if count <= RETRIES => Some((since, count + 1)),
+            _ => Some((now, 1)),
+        };
     }
 
     /// The three chains.

@@ -26,8 +26,20 @@ pub enum Sign {
     /// Those that follow from the person's own word, or that the other side concedes.
     #[default]
     Ask,
-    /// Every payout that the contract and the signed statements authorise: for arbiters, who stand in at expiry.
+    /// Every payout that the signed statements authorise: for arbiters.
     Authorised,
+}
+
+/// Whether the contract's default is signed without asking. Separate from [`Sign`]: that nobody has disputed is a thing that no
+/// signature can show, and a server can keep a dispute from who would sign.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Expiry {
+    /// The person is asked.
+    #[default]
+    Ask,
+    /// As soon as the contract has expired and the server shows no dispute.
+    Sign,
 }
 
 /// The person's standing instructions.
@@ -40,6 +52,9 @@ pub struct Policy {
     /// Which payouts are signed without asking.
     #[serde(default)]
     pub sign: Sign,
+    /// Whether the default is signed at expiry without asking.
+    #[serde(default)]
+    pub expiry: Expiry,
     /// Contracts above this amount, in XMR, always ask; none for no limit.
     #[serde(default)]
     pub max_amount_xmr: Option<String>,

@@ -172,7 +172,8 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
             // A private chain mined at once runs ahead of the clock by some seconds a block at most.
             assert!((now - 600..now + 7_200).contains(at), "{at} against {now}");
         }
-        let too_early = session.build_sweep(&home, Priority::Low).await;
+        let pay = [Destination { address: home, amount: Piconero::XMR }];
+        let too_early = session.build_transfer(&pay, Priority::Low).await;
         assert!(too_early.is_err(), "{too_early:?}");
     }
     exchange_exports(proposer, cosigner, &name).await;
@@ -238,10 +239,10 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
     bank.stop().await.unwrap();
 }
 
-/// Anybody can pay an escrow's address: what does not count must not get into a sweep, whose recipient would receive more
-/// than its due, so that no signer could ever agree.
+/// Anybody can pay an escrow's address: what does not count must not get into a payout, which would spend more than the
+/// escrow's deposits, so that no signer could ever agree.
 #[tokio::test]
-async fn a_sweep_takes_what_counts_and_leaves_dust_alone() {
+async fn a_payout_takes_what_counts_and_leaves_dust_alone() {
     // More than it costs to spend: smaller outputs the wallet leaves alone by itself.
     const DUST: u64 = 10_000_000_000;
     let dir = tempfile::tempdir().unwrap();
@@ -259,7 +260,10 @@ async fn a_sweep_takes_what_counts_and_leaves_dust_alone() {
             let mut session = proposer.session(&name).await.unwrap();
             assert_eq!(session.incoming().await.unwrap().len(), 3);
             session.spend_only(|output| dust_counts || output.amount.0 > DUST).await.unwrap();
-            session.build_sweep(&home, Priority::Low).await.unwrap()
+            // Less than one dust output is left for the fee: where they may be spent both are needed.
+            let amount = Piconero::XMR.0 + if dust_counts { 2 * DUST } else { 0 } - DUST / 10 * 7;
+            let pay = [Destination { address: home, amount: Piconero(amount) }];
+            session.build_transfer(&pay, Priority::Low).await.unwrap()
         };
         let dust = if dust_counts { 2 * DUST } else { 0 };
         let mut session = cosigner.session(&name).await.unwrap();
@@ -288,11 +292,12 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_pr
     let escrow = set_up(&parties, &name).await;
     fund(&node, &bank, &home, &escrow[..1], Piconero::XMR.0).await;
     let (proposer, cosigner) = (&parties[2], &parties[0]);
+    let pay = [Destination { address: home, amount: Piconero(Piconero::XMR.0 / 2) }];
     exchange_exports(proposer, cosigner, &name).await;
 
     // The cosigner exports again: what the proposer builds now is stale.
     cosigner.session(&name).await.unwrap().export().await.unwrap();
-    let made = proposer.session(&name).await.unwrap().build_sweep(&home, Priority::Low).await.unwrap();
+    let made = proposer.session(&name).await.unwrap().build_transfer(&pay, Priority::Low).await.unwrap();
     let mut session = cosigner.session(&name).await.unwrap();
     let refused = session.sign(&made.txset).await.unwrap_err();
     assert!(matches!(refused, WalletError::StaleData) && refused.needs_fresh_export());
@@ -308,11 +313,11 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_pr
     assert!(cosigner.session(&name).await.unwrap().nonces_used());
 
     exchange_exports(proposer, cosigner, &name).await;
-    let made = proposer.session(&name).await.unwrap().build_sweep(&home, Priority::Low).await.unwrap();
-    assert_eq!(made.amount.0 + made.fee.0, Piconero::XMR.0);
+    let made = proposer.session(&name).await.unwrap().build_transfer(&pay, Priority::Low).await.unwrap();
     let mut session = cosigner.session(&name).await.unwrap();
     let described = session.describe(&made.txset).await.unwrap();
-    assert_eq!((described[0].change_amount, described[0].change_address), (Piconero::ZERO, None));
+    assert_eq!(described[0].change_amount.0, Piconero::XMR.0 / 2 - made.fee.0);
+    assert_eq!(described[0].change_address, Some(escrow[0]));
     let signed = session.sign(&made.txset).await.unwrap();
     session.submit(&signed.txset).await.unwrap();
     drop(session);

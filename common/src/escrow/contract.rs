@@ -11,6 +11,7 @@ use crate::hash::{Hash32, Key32};
 use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
+use crate::username::is_username;
 
 /// A party as the contract names it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -205,7 +206,9 @@ impl Contract {
         require(cosign, "cosignSeconds", "must lie between 5 seconds and 30 days")?;
         let fee = self.max_network_fee > Piconero::ZERO && self.max_network_fee.0 <= self.amount.0 / 2;
         require(fee, "maxNetworkFee", "must be above zero and at most half the amount")?;
-        require(self.max_residue <= self.max_network_fee, "maxResidue", "must not exceed maxNetworkFee")?;
+        // A payout always leaves something behind: only then can its change be checked (docs/PROTOCOL.md).
+        let residue = self.max_residue > Piconero::ZERO && self.max_residue <= self.max_network_fee;
+        require(residue, "maxResidue", "must be above zero and must not exceed maxNetworkFee")?;
         require(self.dust_limit < bounds::MIN_AMOUNT, "dustLimit", "must be below 0.001 XMR")?;
         self.check_parties()
     }
@@ -215,6 +218,9 @@ impl Contract {
         for (role, field) in Role::ALL.into_iter().zip(fields) {
             let party = self.party(role);
             check_payee(&party.payout_address, self.network, field)?;
+            if !is_username(&party.username) {
+                return Err(ContractError::Field { field, why: "has a name that no account can have" });
+            }
             if Hash32::sha256(&party.identity_key.0) != party.fingerprint {
                 return Err(ContractError::Field {
                     field,

@@ -237,6 +237,11 @@ impl Deposits {
         waiting.filter_map(|deposit| deposit.height).map(|height| final_at(height, depth)).min()
     }
 
+    /// The one-time keys of what is final.
+    pub fn final_keys(&self) -> Vec<Key32> {
+        self.credited().filter(|deposit| deposit.is_final).map(|deposit| deposit.key).collect()
+    }
+
     /// What is final, by slot. The contract's bounds and [`MAX_OUTPUTS`] keep the sums far below 2^64 for honest
     /// amounts; `None` where they are not.
     pub fn received(&self) -> Option<Received> {

@@ -16,7 +16,7 @@ use super::contract::Contract;
 use super::deposits::{OutputId, Received, final_at};
 use super::outcome::{Authority, Outcome};
 use super::statement::Act;
-use crate::hash::Hash32;
+use crate::hash::{Hash32, Key32};
 use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
 
@@ -51,6 +51,8 @@ pub struct Settling {
     /// What the present attempt divides: what was final when its first signing data came. Money that comes later does
     /// not change a transaction that is being signed.
     pub basis: Option<Received>,
+    /// The outputs that this is the sum of, by their one-time keys.
+    pub spends: Vec<Key32>,
     /// Signing data of the present attempt.
     pub syncs: Vec<(Role, Hash32)>,
     /// The present attempt's proposal.
@@ -80,6 +82,7 @@ impl Settling {
             retries: 0,
             awaited: Vec::new(),
             basis: None,
+            spends: Vec::new(),
             syncs: Vec::new(),
             proposal: None,
             proposals: Vec::new(),
@@ -123,6 +126,7 @@ impl Settling {
         self.attempt = self.attempt.saturating_add(1);
         self.syncs.clear();
         self.basis = None;
+        self.spends.clear();
         self.proposal = None;
         self.approved = false;
     }

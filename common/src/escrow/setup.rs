@@ -132,7 +132,7 @@ impl Setup {
         let result = match act {
             Act::Accept {} => self.accept(role),
             Act::Round { attempt, round, message } => self.round(role, *attempt, *round, message),
-            Act::Restart { attempt, .. } => self.restart(*attempt),
+            Act::Restart { attempt, .. } => self.restart(role, *attempt),
             Act::Attest { attempt, address, threshold, total, ready } => {
                 let sound = *threshold == THRESHOLD && *total == TOTAL && *ready;
                 self.attest(contract, role, *attempt, address, sound)
@@ -162,8 +162,11 @@ impl Setup {
         }
     }
 
-    fn restart(&self, attempt: u32) -> Result<Self, SetupError> {
+    /// Who has attested may not start anew: the others may have seen all three attestations and paid, while this party's
+    /// restart would take the ready address from those who see it first.
+    fn restart(&self, role: Role, attempt: u32) -> Result<Self, SetupError> {
         match self.stage() {
+            Stage::Attesting if self.has_attested(role) => Err(SetupError::AlreadyDone),
             Stage::Round(_) | Stage::Attesting => {
                 let rounds = self.rounds.clone().restart(attempt)?;
                 Ok(Self { accepted: self.accepted.clone(), rounds, attested: Vec::new() })

@@ -193,6 +193,7 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
         let mut next = taken.ok_or(Rejected::WrongState(status))??;
         if next.basis.is_none() && !next.syncs.is_empty() {
             next.basis = escrow.deposits.received();
+            next.spends = escrow.deposits.final_keys();
         }
         return Ok((with_settling(escrow, next), Vec::new()));
     }

@@ -43,16 +43,8 @@ impl AccountRole {
 
 /// Bounds on account fields.
 pub mod bounds {
-    /// Characters in a username: letters, digits, `_` and `-`.
-    pub const USERNAME: std::ops::RangeInclusive<usize> = 3..=32;
     /// Bytes in a password. Argon2id takes any; the upper bound keeps requests small.
     pub const PASSWORD: std::ops::RangeInclusive<usize> = 12..=256;
-}
-
-/// Whether a text can be a username.
-pub fn is_username(text: &str) -> bool {
-    bounds::USERNAME.contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 /// `POST /api/v1/auth/register`

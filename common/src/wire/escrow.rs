@@ -225,6 +225,9 @@ pub struct PayoutView {
     pub authority: Authority,
     /// What each payee is due before costs.
     pub shares: Vec<Share>,
+    /// The outputs that are divided, by their one-time keys: what was final when the present attempt began, else what is
+    /// final now.
+    pub spends: Vec<Key32>,
     /// Whether it may be signed now.
     pub payable: bool,
     /// Signing attempt, from 1.
@@ -342,6 +345,10 @@ impl PayoutView {
             outcome: settling.outcome,
             authority: settling.authority,
             shares: escrow.shares().and_then(Result::ok).unwrap_or_default(),
+            spends: match settling.basis {
+                Some(_) => settling.spends.clone(),
+                None => escrow.deposits.final_keys(),
+            },
             payable: escrow.payable(),
             attempt: settling.attempt,
             proposer,

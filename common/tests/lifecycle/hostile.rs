@@ -312,6 +312,23 @@ fn a_proposal_that_its_cosigner_sends_without_a_word_still_completes_the_escrow(
 }
 
 #[test]
+fn who_has_attested_cannot_take_the_address_from_those_who_saw_it_ready() {
+    let mut sim = Sim::new(contract());
+    for role in Role::ALL {
+        sim.say(role, Act::Accept {}).unwrap();
+    }
+    for round in 1..=3 {
+        for role in Role::ALL {
+            sim.say(role, sim.round(role, round)).unwrap();
+        }
+    }
+    sim.say(Role::Arbiter, sim.attest(sim.address())).unwrap();
+    let restart = Act::Restart { attempt: 2, reason: "a wallet was lost".to_owned() };
+    assert!(sim.say(Role::Arbiter, restart.clone()).is_err());
+    sim.say(Role::Seller, restart).unwrap();
+}
+
+#[test]
 fn an_approval_that_comes_after_its_turn_counts_and_stops_nobody() {
     let mut sim = released();
     for role in [Role::Seller, Role::Buyer] {

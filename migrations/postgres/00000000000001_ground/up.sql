@@ -29,6 +29,8 @@ CREATE TABLE escrows (
     unmined        INTEGER NOT NULL CHECK (unmined >= 0),
     watching       BOOLEAN NOT NULL,
     watch_from     BIGINT  CHECK (watch_from >= 0),
+    -- The first block that may hold something the escrow was not told of; none once it was told everything.
+    behind_from    BIGINT  CHECK (behind_from >= 0),
     highest_output BIGINT  CHECK (highest_output >= 0),
     created_at     BIGINT  NOT NULL,
     updated_at     BIGINT  NOT NULL,

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_common::address::Address;
 use aegis_common::hash::{Hash32, Key32};
-use aegis_common::wire::account::{RegisterRequest, is_username};
+use aegis_common::username::is_username;
+use aegis_common::wire::account::RegisterRequest;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 

@@ -277,10 +277,16 @@ impl Held<'_> {
         }
         let book = &self.book;
         let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
-        let signed = self
-            .desk
-            .keys(|keys| statement.sign(keys.identity().signing_key()))
-            .map_err(|error| EngineError::Book(error.to_string()))?;
+        let again = self.book.refused.take().map(|refused| refused.signed);
+        let again =
+            again.filter(|old| (old.statement.seq, &old.statement.act) == (statement.seq, &statement.act));
+        let signed = match again {
+            Some(same) => same,
+            None => self
+                .desk
+                .keys(|keys| statement.sign(keys.identity().signing_key()))
+                .map_err(|error| EngineError::Book(error.to_string()))?,
+        };
         self.book.pending = Some(Pending { signed, view_key });
         self.save()?;
         let receipt = self.send().await?;
@@ -316,13 +322,9 @@ impl Held<'_> {
             }
             Err(error) => {
                 if error.refuses_statement() {
-                    // Refused for good: nobody else has it, and its place in the chain is free again.
-                    self.book.pending = None;
-                    if self.book.is_blank() {
-                        self.desk.books.remove(&Desk::record(book_id(&self.book)))?;
-                    } else {
-                        self.save()?;
-                    }
+                    // Its place in the chain is free again, if the server says the truth.
+                    self.book.refused = self.book.pending.take();
+                    self.save()?;
                 }
                 match error {
                     ClientError::Unreachable(_) => Err(error.into()),

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::{Received, Slot, final_at};
+use aegis_common::escrow::deposits::{MAX_OUTPUTS, Received, Slot, final_at};
 use aegis_common::escrow::payout::PayoutError;
+use aegis_common::hash::Key32;
 use aegis_common::role::Role;
 use aegis_common::time::Timestamp;
 
@@ -18,10 +19,11 @@ use crate::wallet::{IncomingTransfer, Session, WalletName};
 
 /// What this participant's own wallet holds for an escrow.
 pub(super) struct Holdings {
+    /// Sums of the outputs that are asked about.
     pub(super) received: Received,
-    /// The outputs that count, by their numbers on the chain.
+    /// Those outputs, by their numbers on the chain.
     pub(super) counted: BTreeSet<u64>,
-    /// The same, output by output, with the times of their blocks.
+    /// Every output that the contract counts, with the times of their blocks.
     pub(super) paid: Vec<(Slot, Piconero, Timestamp)>,
 }
 
@@ -30,12 +32,35 @@ fn is_funded(contract: &Contract, received: &Received) -> bool {
     received.payment >= contract.amount && received.buyer_deposit >= contract.buyer_deposit
 }
 
+impl Holdings {
+    /// Whether what is to be divided holds what the contract asks for, or all there is of it. A server may leave out what
+    /// it never saw, or what it was sent too many of, so that nobody can stop a payout by paying the escrow; what is left
+    /// out stays with the escrow. `named` is how many outputs the server names.
+    pub(super) fn suffice(&self, contract: &Contract, named: usize) -> bool {
+        let sum = |slot: Slot| {
+            let own = self.paid.iter().filter(|(known, ..)| *known == slot);
+            Piconero::sum(own.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
+        };
+        let covered = |slot: Slot| {
+            let there = match slot {
+                Slot::Payment => self.received.payment,
+                Slot::SellerDeposit => self.received.seller_deposit,
+                Slot::BuyerDeposit => self.received.buyer_deposit,
+            };
+            there >= sum(slot).min(slot.required(contract))
+        };
+        named == self.counted.len() && (named >= MAX_OUTPUTS || Slot::ALL.into_iter().all(covered))
+    }
+}
+
 impl Engine {
-    /// What the own wallet has received and may spend, counted as the contract counts.
+    /// What the own wallet has received and may spend, counted as the contract counts; of `named` outputs only, where they
+    /// are named.
     pub(super) async fn holdings(
         &self,
         held: &Held<'_>,
         session: &mut Session<'_>,
+        named: Option<&[Key32]>,
     ) -> Result<Holdings, EngineError> {
         session.refresh().await?;
         // The wallet's height is one above the newest block's.
@@ -51,6 +76,14 @@ impl Engine {
         let (mut received, mut counted, mut paid) = (Received::default(), BTreeSet::new(), Vec::new());
         for output in incoming.iter().filter(|output| counts(output)) {
             let Some(slot) = Slot::of_subaddress(output.subaddr_index.minor) else { continue };
+            // No ordinary payment: a miner's reward, or one that was locked, which the server does not credit either.
+            let Some(at) = paid_at.get(&output.tx_hash) else { continue };
+            // A time that can't be read is never early enough.
+            let at = i64::try_from(*at).ok().and_then(|at| Timestamp::from_second(at).ok());
+            paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
+            if named.is_some_and(|named| !named.contains(&output.pubkey)) {
+                continue;
+            }
             let sum = match slot {
                 Slot::Payment => &mut received.payment,
                 Slot::SellerDeposit => &mut received.seller_deposit,
@@ -58,10 +91,6 @@ impl Engine {
             };
             *sum = sum.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
             counted.insert(output.global_index);
-            let seconds = paid_at.get(&output.tx_hash).and_then(|at| i64::try_from(*at).ok());
-            let at = seconds.and_then(|at| Timestamp::from_second(at).ok());
-            // A time that is not known is never early enough.
-            paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
         }
         Ok(Holdings { received, counted, paid })
     }
@@ -74,7 +103,7 @@ impl Engine {
         }
         let name = WalletName::of(book.contract.escrow_id, book.setup().rounds().attempt());
         let mut session = self.wallet.session(&name).await?;
-        let holdings = self.holdings(held, &mut session).await?;
+        let holdings = self.holdings(held, &mut session, None).await?;
         if !is_funded(&held.book.contract, &holdings.received) {
             let why = "the server calls the escrow funded, but your own wallet does not see the money: do not deliver";
             return Err(Fault::Payout(why.to_owned()).into());
@@ -102,5 +131,31 @@ mod tests {
         assert!(is_funded(&contract, &whole));
         assert!(!is_funded(&contract, &Received { payment: Piconero(contract.amount.0 - 1), ..whole }));
         assert!(!is_funded(&contract, &Received { buyer_deposit: Piconero::ZERO, ..whole }));
+    }
+    #[test]
+    fn what_is_named_must_hold_what_the_contract_asks_for_or_all_there_is() {
+        let contract = Contract { buyer_deposit: Piconero::XMR, ..contract() };
+        let amount = contract.amount;
+        let at = Timestamp::MIN;
+        let paid = vec![
+            (Slot::Payment, amount, at),
+            (Slot::BuyerDeposit, Piconero::XMR, at),
+            (Slot::Payment, Piconero(700_000_000), at),
+        ];
+        let whole = Received { payment: amount, buyer_deposit: Piconero::XMR, ..Received::default() };
+        let of = |received, counted: &[u64]| Holdings {
+            received,
+            counted: counted.iter().copied().collect(),
+            paid: paid.clone(),
+        };
+        assert!(
+            of(whole, &[1, 2]).suffice(&contract, 2),
+            "a payment that the server does not name stops nobody"
+        );
+        assert!(!of(whole, &[1, 2]).suffice(&contract, 3), "one that it names is not there");
+        let without = Received { buyer_deposit: Piconero::ZERO, ..whole };
+        assert!(!of(without, &[1]).suffice(&contract, 1), "a deposit is left out");
+        let less = Received { payment: Piconero(amount.0 - 1), ..whole };
+        assert!(!of(less, &[1, 2]).suffice(&contract, 2));
     }
 }

@@ -4,7 +4,8 @@
 //! the shares from the contract. The server only says whose turn it is.
 
 use aegis_common::address::AddressKind;
-use aegis_common::escrow::outcome::Outcome;
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::outcome::{Authority, Outcome};
 use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
@@ -19,8 +20,10 @@ use super::run::Engine;
 use super::setup::Progress;
 use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
-use crate::policy::Sign;
-use crate::wallet::{Destination, Priority, Session, TxShape, WalletError, WalletName, estimate_fee};
+use crate::policy::{Expiry, Sign};
+use crate::wallet::{
+    Destination, MadeTxset, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
+};
 
 /// The lowest level: blocks have room, and a payout that waits an hour is no loss. It keeps the fee inside the band.
 const PRIORITY: Priority = Priority::Low;
@@ -47,7 +50,12 @@ impl Engine {
         let attempt = held.book.setup().rounds().attempt();
         let name = WalletName::of(held.book.contract.escrow_id, attempt);
         let mut session = self.wallet.session(&name).await?;
-        let holdings = self.holdings(held, &mut session).await?;
+        let holdings = self.holdings(held, &mut session, Some(&view.spends)).await?;
+        if !holdings.suffice(&held.book.contract, view.spends.len()) {
+            // The own node is behind, or the server leaves out what the contract asks for.
+            let asks = "the server does not name the deposits that your own wallet sees".to_owned();
+            return Ok(Progress::Asks(asks));
+        }
         let agreed = match self.agree(held, &view, &holdings)? {
             Ok(agreed) => agreed,
             Err(asks) => return Ok(asks),
@@ -55,12 +63,8 @@ impl Engine {
         let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
         let synced = held.book.find(role, synced).is_some();
         if view.shares != agreed.shares {
-            // Money came between the first export of this attempt and now, or one side's node is behind. An attempt
-            // divides what was final when it began; the next one divides what is final now.
-            return match synced && view.syncs.len() == 2 {
-                true => self.sync(held, session, next(view.attempt)?).await,
-                false => Ok(Progress::Nothing),
-            };
+            let why = "the server divides the deposits otherwise than the contract";
+            return Err(Fault::Payout(why.to_owned()).into());
         }
         if !synced {
             return self.sync(held, session, view.attempt).await;
@@ -105,7 +109,13 @@ impl Engine {
             return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
         }
         let shares = payout::shares(&book.contract, &holdings.received, outcome, authority)?;
-        let by_policy = self.policy.sign == Sign::Authorised && self.policy.covers(&book.contract);
+        // At expiry nobody has spoken, as far as this participant was shown: whether that is so is the person's to judge.
+        let standing = if authority == Authority::Expiry {
+            self.policy.expiry == Expiry::Sign
+        } else {
+            self.policy.sign == Sign::Authorised
+        };
+        let by_policy = standing && self.policy.covers(&book.contract);
         if needs_consent(book.role, authority) && !by_policy && book.consent != Some(outcome) {
             let asks = "a payout waits for your consent: aegis consent".to_owned();
             return Ok(Err(Progress::Asks(asks)));
@@ -130,6 +140,12 @@ impl Engine {
         mut session: Session<'_>,
         attempt: u32,
     ) -> Result<Progress, EngineError> {
+        let role = held.book.role;
+        let of_attempt = |act: &Act| matches!(act, Act::Sync { attempt: known, .. } if *known == attempt);
+        // A server that shows the attempt before again gets nothing new: statements are few, and it must not use them up.
+        if held.book.find(role, of_attempt).is_some() || !held.book.may_sync(self.clock.now()) {
+            return Ok(Progress::Nothing);
+        }
         let info = match &held.book.sync {
             Some((known, info)) if *known == attempt && !session.nonces_used() => info.clone(),
             _ => {
@@ -140,6 +156,7 @@ impl Engine {
             }
         };
         drop(session);
+        held.book.note_sync(self.clock.now());
         held.say(Act::Sync { attempt, info }, None).await?;
         Ok(Progress::Did(format!("sent signing data of attempt {attempt}")))
     }
@@ -178,7 +195,7 @@ impl Engine {
         session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
         let made = self.build(session, &agreed.shares, holdings).await?;
         let terms = Self::terms(held, session, agreed, holdings).await?;
-        let Cost { fee, residue } = terms.check(&session.describe(&made.txset).await?)?;
+        let Cost { fee, residue } = terms.check(&session.describe(&made.txset).await?, made.tx_keys.len())?;
         let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
         let (attempt, built_on) = (view.attempt, [own, others]);
         let act = Act::Propose { attempt, built_on, txset: made.txset, tx_keys, fee, residue };
@@ -186,25 +203,22 @@ impl Engine {
         Ok(Progress::Did(format!("proposed the payout, fee {} XMR", fee.xmr())))
     }
 
-    /// One recipient is paid by a sweep, which leaves nothing behind; several by a transfer whose amounts are net of
-    /// an upper bound of the fee, so that a small residue returns to the escrow.
+    /// A transfer whose amounts are net of more than it can cost, so that a small residue returns to the escrow: a payout
+    /// without change is not signed ([`Terms::check`]).
     async fn build(
         &self,
         session: &mut Session<'_>,
         shares: &[Share],
         holdings: &Holdings,
-    ) -> Result<crate::wallet::MadeTxset, EngineError> {
-        if let [share] = shares {
-            return Ok(session.build_sweep(&share.address, PRIORITY).await?);
-        }
+    ) -> Result<MadeTxset, EngineError> {
         let shape = TxShape {
             inputs: holdings.counted.len() as u64,
             recipients: shares.len() as u64,
             subaddresses: shares.iter().any(|share| share.address.kind == AddressKind::Subaddress),
         };
         let rate = self.daemon.fee_rate(PRIORITY).await?;
-        let cost = estimate_fee(shape, rate).ok_or(PayoutError::NotPayable)?;
-        let lines = payout::net(shares, cost)?;
+        let most = estimate_fee(shape, rate).and_then(|fee| fee.checked_add(Piconero(1)));
+        let lines = payout::net(shares, most.ok_or(PayoutError::NotPayable)?)?;
         let to: Vec<_> =
             lines.iter().map(|share| Destination { address: share.address, amount: share.amount }).collect();
         Ok(session.build_transfer(&to, PRIORITY).await?)
@@ -244,12 +258,18 @@ impl Engine {
             return Err(Fault::Payout("the server names a proposal of another attempt".to_owned()).into());
         }
         let signed = match held.book.payouts.iter().find(|signed| signed.attempt == attempt) {
+            Some(stored) if stored.proposal != proposal.hash => {
+                let why = "the server names another proposal of an attempt that was signed";
+                return Err(Fault::Payout(why.to_owned()).into());
+            }
             Some(stored) => stored.clone(),
             None => {
                 let Some((_, info)) = Self::sync_of_other(held, view)? else { return Ok(Progress::Nothing) };
                 session.import(&[&info]).await?;
+                // A wallet that once left an output out would not sign for it.
+                session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
                 let terms = Self::terms(held, session, agreed, holdings).await?;
-                let cost = terms.check(&session.describe(&txset).await?)?;
+                let cost = terms.check(&session.describe(&txset).await?, tx_keys.len())?;
                 if cost != (Cost { fee, residue }) {
                     let why = "the proposal states another fee than its transaction";
                     return Err(Fault::Payout(why.to_owned()).into());
@@ -264,7 +284,8 @@ impl Engine {
                     let why = "the proposal states other transaction keys than its transaction has";
                     return Err(Fault::Payout(why.to_owned()).into());
                 }
-                let signed = SignedPayout { attempt, txid: *txid, txset: signed.txset };
+                let (txid, txset) = (*txid, signed.txset);
+                let signed = SignedPayout { attempt, proposal: proposal.hash, txid, txset };
                 held.book.payouts.push(signed.clone());
                 held.save()?;
                 signed
@@ -282,15 +303,18 @@ impl Engine {
 
     /// Sends an approved transaction again while nobody has seen it: either signer can, and twice is harmless.
     async fn submit(&self, held: &Held<'_>, attempt: u32, txid: Hash32) -> Result<Progress, EngineError> {
-        let wanted = |act: &Act| matches!(act, Act::Approve { txid: known, .. } if *known == txid);
-        let mut approvals = held.book.transcript.iter().map(|signed| &signed.statement.act);
-        let Some(Act::Approve { txset, .. }) = approvals.find(|act| wanted(act)) else {
+        let approves = |act: &Act| matches!(act, Act::Approve { txid: known, .. } if *known == txid);
+        let own = held.book.find(held.book.role, approves).is_some();
+        let others = held.book.role.others().into_iter().find_map(|role| held.book.find(role, approves));
+        let found = if own { held.book.find(held.book.role, approves) } else { others };
+        let Some(Act::Approve { txset, .. }) = found.map(|signed| &signed.statement.act) else {
             return Ok(Progress::Nothing);
         };
         let setup_attempt = held.book.setup().rounds().attempt();
-        let mut session =
-            self.wallet.session(&WalletName::of(held.book.contract.escrow_id, setup_attempt)).await?;
-        match session.submit(txset).await {
+        let name = WalletName::of(held.book.contract.escrow_id, setup_attempt);
+        let mut session = self.wallet.session(&name).await?;
+        let sent = if own { session.submit(txset).await } else { session.submit_foreign(txset).await };
+        match sent {
             // Not `Did`: as long as nobody has seen it this is repeated, and at the pace of the poll, not without a pause.
             Ok(_) => Ok(Progress::Asks(format!("submitted the payout of attempt {attempt}"))),
             // Already in pool or chain: what was wanted.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use aegis_common::address::{Address, Network};
+use aegis_common::username::is_username;
 use argon2::{Algorithm, Argon2, Params, Version};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -43,6 +44,12 @@ pub enum KeyError {
     /// The file could not be used.
     #[error(transparent)]
     File(#[from] FileError),
+    /// No account can have this name.
+    #[error("this is not a username")]
+    BadName,
+    /// More pins than a store can hold.
+    #[error("the key store is full: forget pins that are not needed")]
+    Full,
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
@@ -234,6 +241,10 @@ impl KeyStore {
             ciphertext: hex::encode(sealed.map_err(|_| KeyError::NoRandomness)?),
         };
         let bytes = serde_json::to_vec_pretty(&file).map_err(|_| KeyError::Malformed("its outer layout"))?;
+        // What could not be opened again must not take the place of what can.
+        if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_FILE) {
+            return Err(KeyError::Full);
+        }
         Ok(files::write_atomic(&self.path, &bytes)?)
     }
 
@@ -276,12 +287,12 @@ impl KeyStore {
 
     /// Compares presented keys with what is known of the user.
     pub fn check_pin(&self, username: &str, presented: &PublicKeys) -> PinCheck {
-        PinCheck::of(self.content.pins.get(username), presented)
+        PinCheck::of(self.pin(username), presented)
     }
 
     /// What is known of the user.
     pub fn pin(&self, username: &str) -> Option<&Pin> {
-        self.content.pins.get(username)
+        self.content.pins.get(&username.to_ascii_lowercase())
     }
 
     /// Everybody known, by name.
@@ -292,7 +303,11 @@ impl KeyStore {
     /// Remembers the user's keys, replacing what was known, and saves. Whether a changed key may be accepted is the
     /// person's decision: ask before calling this after [`PinCheck::Changed`].
     pub fn set_pin(&mut self, username: &str, keys: PublicKeys, how: PinSource) -> Result<(), KeyError> {
-        self.content.pins.insert(username.to_owned(), Pin { keys, how });
+        if !is_username(username) {
+            return Err(KeyError::BadName);
+        }
+        // Accounts are one without regard to case.
+        self.content.pins.insert(username.to_ascii_lowercase(), Pin { keys, how });
         self.save()
     }
 }

@@ -18,7 +18,7 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// The number `transfer` and `sweep_all` take.
+    /// The number `transfer` takes.
     pub fn number(self) -> u32 {
         self as u32 + 1
     }

@@ -273,10 +273,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The block times, in seconds since 1970, of the transactions that paid this wallet, as of the last refresh.
+    /// The block times, in seconds since 1970, of the transactions that paid this wallet, as of the last refresh. Without
+    /// miners' rewards and what was locked.
     pub async fn paid_at(&mut self) -> Result<BTreeMap<Hash32, u64>, WalletError> {
         let transfers = ask!(self, get_transfers())?;
-        Ok(transfers.incoming.into_iter().map(|transfer| (transfer.txid, transfer.timestamp)).collect())
+        let ordinary = transfers.incoming.into_iter().filter(|t| t.kind == "in" && t.unlock_time == 0);
+        Ok(ordinary.map(|transfer| (transfer.txid, transfer.timestamp)).collect())
     }
 
     /// Fresh nonces, durably; clears the mark of used ones. All earlier exports of this wallet are stale.
@@ -299,7 +301,8 @@ impl Session<'_> {
         self.wallet.guard.is_used(&self.name)
     }
 
-    /// Builds a payout with change to the escrow; one build per export, else [`WalletError::NoncesUsed`].
+    /// Builds a payout with change to the escrow; one build per export, else [`WalletError::NoncesUsed`]. Outputs for which
+    /// no export was imported are left out without a word.
     pub async fn build_transfer(
         &mut self,
         to: &[Destination],
@@ -307,14 +310,6 @@ impl Session<'_> {
     ) -> Result<MadeTxset, WalletError> {
         self.wallet.guard.claim(&self.name)?;
         let made = ask!(self, transfer_multisig(to, priority));
-        self.settle(made).await
-    }
-
-    /// Builds a payout of everything to one address; one build per export, else [`WalletError::NoncesUsed`]. Outputs
-    /// for which no export was imported are left out without a word: compare the amount.
-    pub async fn build_sweep(&mut self, to: &Address, priority: Priority) -> Result<MadeTxset, WalletError> {
-        self.wallet.guard.claim(&self.name)?;
-        let made = ask!(self, sweep_all(to, priority));
         self.settle(made).await
     }
 
@@ -350,6 +345,17 @@ impl Session<'_> {
     /// Broadcasts; harmless to repeat.
     pub async fn submit(&mut self, txset: &str) -> Result<Vec<Hash32>, WalletError> {
         ask!(self, submit_multisig(txset))
+    }
+
+    /// Broadcasts a set that another signer completed, and forgets it: the wallet takes the set's word for what it spends,
+    /// and would hold the escrow's outputs for spent by any transaction.
+    pub async fn submit_foreign(mut self, txset: &str) -> Result<Vec<Hash32>, WalletError> {
+        self.make_durable().await?;
+        let sent = ask!(self, submit_multisig(txset));
+        let closed = ask!(self, close_wallet(false));
+        self.state.open = None;
+        closed?;
+        sent
     }
 }
 

@@ -85,6 +85,8 @@ pub struct IncomingTransfer {
     pub tx_hash: Hash32,
     /// Its number among all outputs on the chain.
     pub global_index: u64,
+    /// Its one-time key.
+    pub pubkey: Key32,
     /// Its block.
     pub block_height: u64,
     /// The subaddress it was paid to.
@@ -121,6 +123,9 @@ pub struct Transfer {
     pub timestamp: u64,
     /// Absolute unlock time or height; 0 is none.
     pub unlock_time: u64,
+    /// `in`; `block` for a miner's reward.
+    #[serde(rename = "type")]
+    pub kind: String,
     /// The subaddress.
     pub subaddr_index: SubaddressIndex,
     /// A conflicting transaction was seen.

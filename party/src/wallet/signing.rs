@@ -52,22 +52,6 @@ struct KeyImages {
     key_images: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Swept {
-    #[serde(default)]
-    multisig_txset: String,
-    #[serde(default)]
-    tx_key_list: Vec<String>,
-    #[serde(default)]
-    amount_list: Vec<u64>,
-    #[serde(default)]
-    fee_list: Vec<u64>,
-    #[serde(default)]
-    weight_list: Vec<u64>,
-    #[serde(default)]
-    spent_key_images_list: Vec<KeyImages>,
-}
-
 fn split_keys(method: &'static str, hex: &str) -> Result<Vec<Key32>, WalletError> {
     let bytes = Zeroizing::new(hex::decode(hex).map_err(|_| bad(method, "tx_key is not hex"))?);
     let (keys, rest) = bytes.as_chunks::<32>();
@@ -159,29 +143,6 @@ impl WalletRpc {
         let params = json!({"info": infos});
         let reply: Reply = self.call("import_multisig_info", params, Limits::SIGNING).await?;
         Ok(reply.n_outputs)
-    }
-
-    /// `sweep_all` of account 0 to one address: one transaction or an error. Nothing is broadcast from a multisig wallet.
-    pub async fn sweep_all(&self, to: &Address, priority: Priority) -> Result<MadeTxset, WalletError> {
-        const METHOD: &str = "sweep_all";
-        let params = json!({
-            "address": to, "account_index": 0, "subaddr_indices_all": true, "priority": priority.number(),
-            "get_tx_keys": true, "do_not_relay": true,
-        });
-        let reply: Swept = self.call(METHOD, params, Limits::SIGNING).await?;
-        match (&reply.tx_key_list[..], &reply.amount_list[..], &reply.fee_list[..], &reply.weight_list[..]) {
-            ([key], [amount], [fee], [weight]) if !reply.multisig_txset.is_empty() => Ok(MadeTxset {
-                tx_keys: split_keys(METHOD, key)?,
-                txset: reply.multisig_txset,
-                amount: Piconero(*amount),
-                fee: Piconero(*fee),
-                weight: *weight,
-                inputs: reply.spent_key_images_list.iter().map(|list| list.key_images.len()).sum(),
-            }),
-            ([], ..) => Err(bad(METHOD, "no transaction")),
-            ([_], ..) => Err(bad(METHOD, "no multisig set")),
-            _ => Err(WalletError::NotPossible("the sweep needs more than one transaction".to_owned())),
-        }
     }
 
     /// `transfer` from subaddresses (0,0) to (0,2) of a multisig wallet, amounts net of fee; change goes to (0,0).

@@ -21,7 +21,8 @@ use crate::timeline::{Follower, Timeline};
 
 /// Outputs the funds begin with: more than all scenarios spend.
 const FUND_OUTPUTS: u64 = 60;
-const POLICY: &str = "accept = \"pinned\"\nsign = \"authorised\"\nmax_amount_xmr = \"1000\"\n";
+const POLICY: &str =
+    "accept = \"pinned\"\nsign = \"authorised\"\nexpiry = \"sign\"\nmax_amount_xmr = \"1000\"\n";
 
 /// How a world is made.
 pub struct Plan {

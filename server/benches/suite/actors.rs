@@ -101,6 +101,7 @@ async fn fill(store: &Store) {
                     unmined: 0,
                     watching: true,
                     watch_from: Some(1),
+                    behind_from: None,
                     highest_output: None,
                     created_at: now(),
                     updated_at: now(),

@@ -8,9 +8,8 @@ use aegis_common::address::{Address, AddressError, AddressKind, Network};
 use aegis_common::hash::Hash32;
 use aegis_common::ids::UserId;
 use aegis_common::time::Clock;
-use aegis_common::wire::account::{
-    AccountRole, LoginResponse, MeView, RegisterRequest, UserView, bounds, is_username,
-};
+use aegis_common::username::is_username;
+use aegis_common::wire::account::{AccountRole, LoginResponse, MeView, RegisterRequest, UserView, bounds};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

@@ -1,7 +1,7 @@
 //! Hosts the chain follower: turns what happened on the chain into commands for the escrows it concerns. It knows no
 //! escrow rules; an escrow that has no use for a fact says so.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,16 +16,13 @@ use tokio::sync::{Mutex, Notify};
 
 use super::message::{Command, Refusal, Tell};
 use super::sweep::{WIDTH, taken, tell, tell_each, warn};
-use super::tip::ChainTip;
+use super::world::World;
 use crate::chain::{Fact, Progress, ProgressError, Sink, SinkError};
 use crate::node::Tip;
-use crate::store::{MAX_PAGE, Store};
+use crate::store::{MAX_PAGE, Store, StoreError};
 
 /// Escrows that are read at once.
 const BATCH: usize = 500;
-/// Facts kept for an escrow whose actor fails; more than it can have outputs.
-const KEPT: usize = 256;
-
 /// How far the follower is, in the database.
 pub(super) struct StoredProgress {
     pub store: Store,
@@ -83,28 +80,33 @@ impl From<News> for Command {
 pub(super) struct ChainWatch(Arc<Inner>);
 
 struct Inner {
-    store: Store,
+    world: Arc<World>,
     tell: Recipient<Tell>,
-    tip: ChainTip,
     /// Wakes the look-ups when a block came.
     new_tip: Notify,
-    /// News for escrows whose actor fails, in order. One failing escrow must not hold up everybody's chain.
-    put_aside: Mutex<BTreeMap<EscrowId, Vec<News>>>,
+    /// Escrows that were not told everything. How far back they are behind stands in the database: one failing escrow must not
+    /// hold up everybody's chain, and what it missed must not be forgotten.
+    behind: Mutex<BTreeSet<EscrowId>>,
 }
 
 impl ChainWatch {
-    pub fn new(store: Store, tell: Recipient<Tell>, tip: ChainTip) -> Self {
-        let (new_tip, put_aside) = (Notify::new(), Mutex::default());
-        Self(Arc::new(Inner { store, tell, tip, new_tip, put_aside }))
+    pub fn new(world: Arc<World>, tell: Recipient<Tell>) -> Self {
+        let (new_tip, behind) = (Notify::new(), Mutex::default());
+        Self(Arc::new(Inner { world, tell, new_tip, behind }))
+    }
+
+    /// Tells these, from now on, what they missed.
+    pub async fn catch_up(&self, behind: Vec<EscrowId>) {
+        self.0.behind.lock().await.extend(behind);
     }
 
     /// Looks up, again and again, everything that waits for a block. Never ends.
     pub async fn look_ups(self, every: Duration) {
         loop {
-            self.tell_put_aside().await;
+            self.tell_missed().await;
             self.look_up_all().await;
             // What was found in an older block may be deep enough already, and no new block may come for long.
-            if let Some(height) = self.0.tip.height()
+            if let Some(height) = self.0.world.tip.height()
                 && let Err(error) = self.tell_due(height).await
             {
                 tracing::warn!(%error, "escrows could not be told the height");
@@ -117,7 +119,7 @@ impl ChainWatch {
     pub async fn look_up_all(&self) {
         let mut after = None;
         loop {
-            let page = match self.0.store.unmined(after, BATCH).await {
+            let page = match self.0.world.store.unmined(after, BATCH).await {
                 Ok(page) => page,
                 Err(error) => return tracing::warn!(%error, "unmined transactions could not be read"),
             };
@@ -130,40 +132,71 @@ impl ChainWatch {
     }
 
     async fn news(&self, id: EscrowId, news: News) -> Result<(), SinkError> {
-        let mut aside = self.0.put_aside.lock().await;
-        if let Some(waiting) = aside.get_mut(&id) {
-            return keep(id, waiting, news);
-        }
-        drop(aside);
         match taken(tell(&self.0.tell, id, news.into()).await) {
             Ok(()) => Ok(()),
             Err(Refusal::Failed) => {
-                tracing::error!(escrow = %id, "an escrow's actor fails: news from the chain is kept for it");
-                aside = self.0.put_aside.lock().await;
-                keep(id, aside.entry(id).or_default(), news)
+                tracing::error!(escrow = %id, "an escrow's actor fails: it will be told again from here on");
+                let from = match news {
+                    News::Sighted(seen) => seen.height,
+                    News::RolledBack(to) => Some(to.saturating_add(1)),
+                };
+                // What is in the pool only is told with its block.
+                let Some(from) = from else { return Ok(()) };
+                let mut behind = self.0.behind.lock().await;
+                let stored = self.0.world.store.fall_behind(id, from).await;
+                stored.map_err(|error| SinkError(error.to_string()))?;
+                behind.insert(id);
+                Ok(())
             }
             Err(refusal) => Err(SinkError(refusal.to_string())),
         }
     }
 
-    /// Tells what failing escrows could not take, as far as they can now.
-    async fn tell_put_aside(&self) {
-        let mut aside = self.0.put_aside.lock().await;
-        let mut done = Vec::new();
-        for (id, waiting) in aside.iter_mut() {
-            while let Some(news) = waiting.first() {
-                if taken(tell(&self.0.tell, *id, (*news).into()).await).is_err() {
-                    break;
+    /// Has escrows that missed something told it as far as they can be now: whatever they know of the blocks since is taken
+    /// back, and those blocks are looked through again.
+    async fn tell_missed(&self) {
+        let behind: Vec<EscrowId> = self.0.behind.lock().await.iter().copied().collect();
+        for id in behind {
+            if let Err(error) = self.tell_again(id).await {
+                tracing::debug!(escrow = %id, %error, "an escrow that is behind could not be told");
+            }
+        }
+    }
+
+    async fn tell_again(&self, id: EscrowId) -> Result<(), SinkError> {
+        let failed = |error: StoreError| SinkError(error.to_string());
+        let watched = self.0.world.store.watched_one(id).await.map_err(failed)?;
+        if let Some(from) = watched.and_then(|watched| watched.behind_from) {
+            let back = Command::RolledBack { to: from.saturating_sub(1) };
+            taken(tell(&self.0.tell, id, back).await).map_err(|refusal| SinkError(refusal.to_string()))?;
+            let mut behind = self.0.behind.lock().await;
+            self.0.world.watch_again(id).await.map_err(failed)?;
+            behind.remove(&id);
+        } else {
+            self.0.behind.lock().await.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// An escrow was looked for in all blocks from `from` on.
+    async fn caught_up(&self, id: EscrowId, from: u64) -> Result<(), SinkError> {
+        let mut behind = self.0.behind.lock().await;
+        if behind.contains(&id) {
+            return Ok(());
+        }
+        // Its deadlines count from now on, so what it was told of must be final where it is deep enough.
+        if let Some(height) = self.0.world.tip.height() {
+            match taken(tell(&self.0.tell, id, Command::Tip { height }).await) {
+                Ok(()) => {}
+                Err(Refusal::Failed) => {
+                    behind.insert(id);
+                    return Ok(());
                 }
-                waiting.remove(0);
-            }
-            if waiting.is_empty() {
-                done.push(*id);
+                Err(refusal) => return Err(SinkError(refusal.to_string())),
             }
         }
-        for id in done {
-            aside.remove(&id);
-        }
+        let stored = self.0.world.store.caught_up(id, from).await;
+        stored.map_err(|error| SinkError(error.to_string()))
     }
 
     async fn deposit(&self, found: Found, height: Option<u64>) -> Result<(), SinkError> {
@@ -175,10 +208,10 @@ impl ChainWatch {
     }
 
     async fn rolled_back(&self, to: u64) -> Result<(), SinkError> {
-        self.0.tip.roll_back(to);
+        self.0.world.tip.roll_back(to);
         // An output below stays where it is, but may not be deep enough below the new tip any more.
         let floor = to.saturating_sub(u64::from(MAX_FINALITY));
-        let concerned = self.0.store.above_height(floor).await.map_err(|e| SinkError(e.to_string()))?;
+        let concerned = self.0.world.store.above_height(floor).await.map_err(|e| SinkError(e.to_string()))?;
         for some in concerned.chunks(WIDTH) {
             let told = some.iter().map(|id| self.news(*id, News::RolledBack(to)));
             for outcome in futures_util::future::join_all(told).await {
@@ -189,7 +222,7 @@ impl ChainWatch {
     }
 
     async fn tip(&self, height: u64) -> Result<(), SinkError> {
-        self.0.tip.set(height);
+        self.0.world.tip.set(height);
         self.tell_due(height).await?;
         self.0.new_tip.notify_one();
         Ok(())
@@ -200,7 +233,7 @@ impl ChainWatch {
         let mut failed: HashSet<EscrowId> = HashSet::new();
         loop {
             let limit = (BATCH + failed.len()).min(MAX_PAGE);
-            let due = self.0.store.due_by_height(height, limit).await;
+            let due = self.0.world.store.due_by_height(height, limit).await;
             let due = due.map_err(|error| SinkError(error.to_string()))?;
             let full = due.len() == limit;
             let due: Vec<EscrowId> = due.into_iter().filter(|id| !failed.contains(id)).collect();
@@ -218,21 +251,13 @@ impl ChainWatch {
     }
 }
 
-fn keep(id: EscrowId, waiting: &mut Vec<News>, news: News) -> Result<(), SinkError> {
-    if waiting.len() >= KEPT {
-        return Err(SinkError(format!("too much news waits for the failing escrow {id}")));
-    }
-    waiting.push(news);
-    Ok(())
-}
-
 impl Sink for ChainWatch {
     async fn deliver(&self, fact: Fact) -> Result<(), SinkError> {
         match fact {
             Fact::Deposit { found, height } => self.deposit(found, height).await,
             Fact::RolledBack { to } => self.rolled_back(to).await,
             Fact::Tip { height, hash: _ } => self.tip(height).await,
-            Fact::CaughtUp { .. } => Ok(()),
+            Fact::CaughtUp { escrow, from } => self.caught_up(escrow, from).await,
         }
     }
 }

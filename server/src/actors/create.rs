@@ -30,7 +30,13 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
     let id = contract.escrow_id;
     let now = world.clock.now();
     let escrow = Escrow::create(contract, initiator, now).map_err(|error| inconsistent(id, error))?;
-    let held = Held { escrow: Arc::new(escrow), version: FIRST, watch_from: None };
+    let watch_from = match world.next_block(id).await {
+        Ok(height) => Some(height),
+        // A server that has seen nothing of the chain yet finds out when the address is ready.
+        Err(Refusal::Unavailable) => None,
+        Err(refusal) => return Err(refusal),
+    };
+    let held = Held { escrow: Arc::new(escrow), version: FIRST, watch_from };
     let announced = [Effect::Notify(Notice::EscrowInit {})];
     let response = serde_json::to_string(&Answer { escrow_id: id }).map_err(|e| inconsistent(id, e))?;
     let commit = Commit {

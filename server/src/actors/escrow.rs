@@ -167,7 +167,12 @@ impl Desk {
 
     async fn load(&self) -> Result<Held, Fault> {
         let row = self.world.store.escrow(self.id).await.map_err(|error| store_refusal(self.id, &error))?;
-        Ok(Held::from_row(row.ok_or(Fault::Missing)?)?)
+        let row = row.ok_or(Fault::Missing)?;
+        // The commit that began the watch may have become durable without anybody hearing of it.
+        if row.watching && row.behind_from.is_some() && !self.world.watched.contains(self.id) {
+            self.world.watch_again(self.id).await.map_err(|error| store_refusal(self.id, &error))?;
+        }
+        Ok(Held::from_row(row)?)
     }
 
     async fn attempt(
@@ -194,7 +199,7 @@ impl Desk {
         now: Timestamp,
     ) -> Result<Held, Halt> {
         let watch_from = match held.watch_from {
-            None if change.watch => Some(self.first_block().await.map_err(Halt::Refused)?),
+            None if change.watch => Some(self.world.next_block(self.id).await.map_err(Halt::Refused)?),
             known => known,
         };
         let next = Held { escrow: Arc::clone(&change.next), version: held.version + 1, watch_from };
@@ -210,7 +215,7 @@ impl Desk {
             }
             Err(error) => return Err(Halt::Refused(commit_refusal(self.id, &error))),
         }
-        if let (Some(key), Some(from), true) = (change.attested, watch_from, change.watch) {
+        if let (Some(key), Some(from), true) = (change.attested, next.watch_from, change.watch) {
             self.world.watched.add(key, from);
         }
         self.world.committed.notify_one();
@@ -248,17 +253,6 @@ impl Desk {
             view_key: attested.map(|key| Zeroizing::new(key.view_secret().to_bytes())),
             spend_keys: attested.map(|key| *key.spend_keys()),
         })
-    }
-
-    /// The first block in which a payment to the address can be that nobody was shown before: the next one.
-    async fn first_block(&self) -> Result<u64, Refusal> {
-        if let Some(height) = self.world.tip.height() {
-            return Ok(height.saturating_add(1));
-        }
-        let progress = self.world.store.chain_progress(self.world.network).await;
-        let tip = progress.map_err(|error| store_refusal(self.id, &error))?;
-        // Without any knowledge of the chain the beginning of the watch can't be told.
-        tip.map(|tip| tip.height.saturating_add(1)).ok_or(Refusal::Unavailable)
     }
 }
 

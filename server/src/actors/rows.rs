@@ -18,7 +18,7 @@ use crate::store::{EscrowRow, NewEvent};
 pub(super) struct Held {
     pub escrow: Arc<Escrow>,
     pub version: i64,
-    /// First block that may hold its outputs; set when its address is known.
+    /// First block that may hold its outputs: above the tip when it was created. Before that none of its wallets was made.
     pub watch_from: Option<u64>,
 }
 
@@ -47,8 +47,9 @@ impl Held {
             wake_at: escrow.wake_at(),
             wake_height: escrow.wake_height(),
             unmined: u32::try_from(escrow.unmined().len()).map_err(|error| inconsistent(id, error))?,
-            watching: self.watch_from.is_some(),
+            watching: escrow.is_ready(),
             watch_from: self.watch_from,
+            behind_from: self.watch_from.filter(|_| escrow.is_ready()),
             highest_output: escrow.highest_block(),
             created_at: escrow.created_at,
             updated_at: at,

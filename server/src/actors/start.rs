@@ -240,7 +240,7 @@ where
         Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll, is_followed).run()
     });
 
-    let watch = ChainWatch::new(store, tell.clone(), world.tip.clone());
+    let watch = ChainWatch::new(Arc::clone(&world), tell.clone());
     let (sink, every) = (watch.clone(), options.look_up);
     loops.keep("look-ups", move || watch.clone().look_ups(every));
 
@@ -289,8 +289,12 @@ async fn follow<N: Source + 'static>(
     let (store, network, list) = (world.store.clone(), world.network, world.watched.clone());
     watched::tell_unwatched(watched::unwatch(&world, chain.days).await);
     loop {
-        match watched::load(&store, network, &list).await {
-            Ok(count) => break tracing::info!(count, "watching escrows"),
+        match watched::load(&store, &list).await {
+            Ok(behind) => {
+                tracing::info!(count = list.len(), behind = behind.len(), "watching escrows");
+                chain.sink.catch_up(behind).await;
+                break;
+            }
             Err(error) => tracing::warn!(%error, "the watch list could not be loaded"),
         }
         tokio::time::sleep(chain.config.poll).await;

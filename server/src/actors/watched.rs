@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use aegis_common::address::Network;
 use aegis_common::chain::WatchKey;
 use aegis_common::escrow::state::Status;
+use aegis_common::ids::EscrowId;
 
 use super::world::World;
 use crate::chain::WatchList;
@@ -12,10 +12,6 @@ use crate::store::{MAX_PAGE, Store, StoreError, Watched};
 
 /// Rows that are read at once: two megabytes.
 const PAGE: usize = MAX_PAGE;
-/// An escrow becomes ready and is put on the list a moment later; blocks that were processed in between are looked
-/// through again. Where a crash prevented that, it is done at the next start: for all that became ready within so many
-/// blocks, because that it was done is not recorded.
-const OVERLAP: u64 = 100;
 /// Watches that are ended in one transaction, so that no commit waits long.
 const BATCH: usize = 500;
 
@@ -56,34 +52,28 @@ pub(super) fn tell_unwatched(outcome: Result<usize, StoreError>) {
     }
 }
 
-/// Puts every watched escrow on the list. Gives how many there are.
-pub(super) async fn load(store: &Store, network: Network, list: &WatchList) -> Result<usize, StoreError> {
-    let processed = store.chain_progress(network).await?.map(|tip| tip.height);
-    let (mut after, mut total) = (None, 0);
+/// Puts every watched escrow on the list that has been told everything, and gives those that have not.
+pub(super) async fn load(store: &Store, list: &WatchList) -> Result<Vec<EscrowId>, StoreError> {
+    let (mut after, mut behind) = (None, Vec::new());
     loop {
         let page = store.watched(after, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(total) };
+        let Some(last) = page.last() else { return Ok(behind) };
         after = Some(last.id);
         let full = page.len() == PAGE;
-        let keys: Vec<_> = page.iter().filter_map(|watched| key(watched, processed)).collect();
-        total += keys.len();
-        list.add_all(keys);
+        behind.extend(page.iter().filter(|watched| watched.behind_from.is_some()).map(|watched| watched.id));
+        list.add_all(page.iter().filter(|watched| watched.behind_from.is_none()).filter_map(key).collect());
         if !full {
-            return Ok(total);
+            return Ok(behind);
         }
     }
 }
 
-/// One entry of the list. An escrow that can't be read must not keep all others from being watched.
-fn key(watched: &Watched, processed: Option<u64>) -> Option<(WatchKey, u64)> {
+/// What an escrow is scanned for with. One that can't be read must not keep all others from being watched.
+pub(super) fn key(watched: &Watched) -> Option<WatchKey> {
     let spend_keys = watched.spend_keys;
     let key = spend_keys.and_then(|spend| WatchKey::restore(watched.id, &watched.view_key, spend).ok());
     if key.is_none() {
         tracing::error!(escrow = %watched.id, "an escrow can't be watched: its stored keys are damaged");
     }
-    let from = match processed {
-        Some(processed) if watched.watch_from.saturating_add(OVERLAP) <= processed => processed + 1,
-        _ => watched.watch_from,
-    };
-    key.map(|key| (key, from))
+    key
 }

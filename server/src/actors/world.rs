@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aegis_common::address::Network;
+use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use tokio::sync::Notify;
 
+use super::escrow::store_refusal;
+use super::message::Refusal;
 use super::tip::ChainTip;
+use super::watched;
 use crate::chain::WatchList;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Shared by all actors of one server.
 pub(super) struct World {
@@ -30,6 +34,31 @@ pub(super) struct World {
 
 #[cfg(test)]
 pub(super) type Hook = Arc<dyn Fn(&aegis_common::ids::EscrowId, &super::escrow::Work) + Send + Sync>;
+
+impl World {
+    /// The block after the newest one that was followed.
+    pub async fn next_block(&self, id: EscrowId) -> Result<u64, Refusal> {
+        let tip = match self.tip.height() {
+            Some(height) => Some(height),
+            None => {
+                let progress = self.store.chain_progress(self.network).await;
+                progress.map_err(|error| store_refusal(id, &error))?.map(|tip| tip.height)
+            }
+        };
+        // Without any knowledge of the chain it can't be told.
+        tip.map(|height| height.saturating_add(1)).ok_or(Refusal::Unavailable)
+    }
+
+    /// Puts an escrow on the watch list anew, from the first block that it may not have been told of.
+    pub async fn watch_again(&self, id: EscrowId) -> Result<(), StoreError> {
+        if let Some(watched) = self.store.watched_one(id).await?
+            && let Some(key) = watched::key(&watched)
+        {
+            self.watched.add(key, watched.behind_from.unwrap_or(watched.watch_from));
+        }
+        Ok(())
+    }
+}
 
 /// Counted since the start.
 #[derive(Debug, Default)]

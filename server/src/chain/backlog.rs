@@ -10,6 +10,7 @@ use super::watch_list::Snapshot;
 struct Task {
     number: u64,
     escrow: EscrowId,
+    from: u64,
     next: u64,
     end: u64,
 }
@@ -29,9 +30,15 @@ impl Backlog {
             .retain(|task| list.entries.binary_search_by_key(&task.number, |entry| entry.number).is_ok());
         let first = list.after(self.known);
         for (entry, key) in list.entries.iter().zip(list.keys.iter()).skip(first) {
-            if entry.from_height <= done {
-                let (number, next) = (entry.number, entry.from_height);
-                self.tasks.push(Task { number, escrow: key.escrow(), next, end: done });
+            // Where nothing is to be looked through the task is finished as it begins.
+            if let Some(from) = entry.behind_from {
+                self.tasks.push(Task {
+                    number: entry.number,
+                    escrow: key.escrow(),
+                    from,
+                    next: from,
+                    end: done,
+                });
             }
         }
         self.known = list.last;
@@ -64,9 +71,9 @@ impl Backlog {
         }
     }
 
-    /// An escrow that has caught up, with its last block; to be dropped once that was told.
+    /// An escrow that has caught up, with the first block that was looked through; to be dropped once that was told.
     pub fn finished(&self) -> Option<(EscrowId, u64)> {
-        self.tasks.iter().find(|task| task.next > task.end).map(|task| (task.escrow, task.end))
+        self.tasks.iter().find(|task| task.next > task.end).map(|task| (task.escrow, task.from))
     }
 
     pub fn drop_finished(&mut self, escrow: EscrowId) {

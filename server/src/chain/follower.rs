@@ -260,8 +260,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             }
             self.backlog.done(height);
         }
-        while let Some((escrow, height)) = self.backlog.finished() {
-            self.sink.deliver(Fact::CaughtUp { escrow, height }).await?;
+        while let Some((escrow, from)) = self.backlog.finished() {
+            self.sink.deliver(Fact::CaughtUp { escrow, from }).await?;
             self.backlog.drop_finished(escrow);
         }
         Ok(())

@@ -46,13 +46,13 @@ pub enum Fact {
         /// The highest block that still stands.
         to: u64,
     },
-    /// The blocks an escrow missed because it was added late have been looked through. Until this is stored,
-    /// add the escrow with its original height after a restart.
+    /// An escrow has been looked for in every processed block from `from` on, as it was added with. Until this is stored, add
+    /// it with the same block after a restart.
     CaughtUp {
         /// The escrow.
         escrow: EscrowId,
-        /// The last block looked through.
-        height: u64,
+        /// The first block.
+        from: u64,
     },
     /// All blocks up to this one have been processed; confirmations count from here. Told once at every
     /// start, then when it changes.

@@ -22,7 +22,8 @@ struct Inner {
 pub(super) struct Entry {
     /// Ascending number of the addition, from 1: "all keys up to here" is one number.
     pub number: u64,
-    pub from_height: u64,
+    /// First block that it may not have been looked for in.
+    pub behind_from: Option<u64>,
 }
 
 /// The list at one moment.
@@ -40,28 +41,29 @@ impl WatchList {
         Self::default()
     }
 
-    /// Watches an escrow. Blocks from `from_height` on that are already processed are looked through again
-    /// for it. An escrow that is watched already is replaced.
-    pub fn add(&self, key: WatchKey, from_height: u64) {
+    /// Watches an escrow. Blocks from `behind_from` on that are already processed are looked through again for it, and then
+    /// [`super::Fact::CaughtUp`] is told. An escrow that is watched already is replaced.
+    pub fn add(&self, key: WatchKey, behind_from: u64) {
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         inner.drop_all(&HashSet::from([key.escrow()]));
         inner.last += 1;
-        let entry = Entry { number: inner.last, from_height };
+        let entry = Entry { number: inner.last, behind_from: Some(behind_from) };
         Arc::make_mut(&mut inner.keys).push(key);
         Arc::make_mut(&mut inner.entries).push(entry);
     }
 
-    /// Watches many escrows at once, in time that grows with the list and not with its square.
-    pub fn add_all(&self, new: Vec<(WatchKey, u64)>) {
-        let ids: HashSet<EscrowId> = new.iter().map(|(key, _)| key.escrow()).collect();
+    /// Watches many escrows at once that have been looked for in every processed block, in time that grows with the list
+    /// and not with its square.
+    pub fn add_all(&self, new: Vec<WatchKey>) {
+        let ids: HashSet<EscrowId> = new.iter().map(WatchKey::escrow).collect();
         let mut inner = self.0.write().unwrap_or_else(PoisonError::into_inner);
         inner.drop_all(&ids);
         let inner = &mut *inner;
         let (keys, entries) = (Arc::make_mut(&mut inner.keys), Arc::make_mut(&mut inner.entries));
-        for (key, from_height) in new {
+        for key in new {
             inner.last += 1;
             keys.push(key);
-            entries.push(Entry { number: inner.last, from_height });
+            entries.push(Entry { number: inner.last, behind_from: None });
         }
     }
 
@@ -76,6 +78,11 @@ impl WatchList {
     /// Watches an escrow no longer.
     pub fn remove(&self, escrow: EscrowId) {
         self.remove_all(&HashSet::from([escrow]));
+    }
+
+    /// Whether an escrow is watched.
+    pub fn contains(&self, escrow: EscrowId) -> bool {
+        self.snapshot().contains(escrow)
     }
 
     /// How many are watched.

@@ -120,7 +120,7 @@ concerns! {
         /// Piconero that a payout may pay as network fee, 1 to 1000000000000. Small escrows get at most half their amount.
         "AEGIS_MAX_NETWORK_FEE" = "20000000000" => max_network_fee: Piconero, piconero(1, 1_000_000_000_000);
         /// Piconero that a payout may leave behind at the escrow's address; at most AEGIS_MAX_NETWORK_FEE.
-        "AEGIS_MAX_RESIDUE" = "1000000000" => max_residue: Piconero, piconero(0, 1_000_000_000_000);
+        "AEGIS_MAX_RESIDUE" = "1000000000" => max_residue: Piconero, piconero(1, 1_000_000_000_000);
     }
 
     /// Escrows in memory.

@@ -10,7 +10,7 @@ use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
 use aegis_common::time::Clock;
-use aegis_common::wire::account::is_username;
+use aegis_common::username::is_username;
 use aegis_common::wire::escrow::CreateEscrowRequest;
 use uuid::Uuid;
 

@@ -51,6 +51,9 @@ pub struct EscrowRow {
     pub watching: bool,
     /// First block that may hold its outputs.
     pub watch_from: Option<u64>,
+    /// First block that may hold something it was not told of; `None` when it was told everything. Written with the watch, then
+    /// by [`Store::fall_behind`] and [`Store::caught_up`].
+    pub behind_from: Option<u64>,
     /// Height of its highest output: a reorganisation below it concerns it.
     pub highest_output: Option<u64>,
     /// When it was opened.
@@ -67,6 +70,8 @@ pub struct Watched {
     pub view_key: Zeroizing<[u8; 32]>,
     /// First block that may hold its outputs.
     pub watch_from: u64,
+    /// First block that may hold something it was not told of.
+    pub behind_from: Option<u64>,
     /// Public spend keys of its three subaddresses, where they were stored with the view key.
     pub spend_keys: Option<[Key32; 3]>,
 }
@@ -91,6 +96,7 @@ pub(super) struct RawEscrow {
     unmined: i32,
     watching: bool,
     watch_from: Option<i64>,
+    behind_from: Option<i64>,
     highest_output: Option<i64>,
     created_at: i64,
     updated_at: i64,
@@ -103,6 +109,7 @@ pub(super) struct WatchChange<'a> {
     view_key: Option<&'a [u8]>,
     watching: bool,
     watch_from: Option<i64>,
+    behind_from: Option<i64>,
 }
 
 /// The place a view key is sealed for.
@@ -128,6 +135,7 @@ impl RawEscrow {
             unmined: i32::try_from(row.unmined).map_err(|_| impossible("unmined beyond 2^31"))?,
             watching: row.watching,
             watch_from: row.watch_from.map(height).transpose()?,
+            behind_from: row.behind_from.map(height).transpose()?,
             highest_output: row.highest_output.map(height).transpose()?,
             created_at: row.created_at.as_millisecond(),
             updated_at: row.updated_at.as_millisecond(),
@@ -152,8 +160,9 @@ impl RawEscrow {
 
     /// The new sealed view key with the watch; `None` keeps what is there.
     pub fn watch(&self) -> Option<WatchChange<'_>> {
-        let (watching, watch_from) = (self.watching, self.watch_from);
-        self.view_key.as_deref().map(|key| WatchChange { view_key: Some(key), watching, watch_from })
+        let Self { watching, watch_from, behind_from, .. } = *self;
+        let key = self.view_key.as_deref()?;
+        Some(WatchChange { view_key: Some(key), watching, watch_from, behind_from })
     }
 
     fn decode(self) -> Result<EscrowRow, StoreError> {
@@ -175,6 +184,7 @@ impl RawEscrow {
             unmined: u32::try_from(self.unmined).map_err(|_| impossible("negative unmined"))?,
             watching: self.watching,
             watch_from: self.watch_from.map(natural).transpose()?,
+            behind_from: self.behind_from.map(natural).transpose()?,
             highest_output: self.highest_output.map(natural).transpose()?,
             created_at: time(self.created_at)?,
             updated_at: time(self.updated_at)?,
@@ -211,8 +221,20 @@ pub(super) fn open_watch_secret(
     Ok((key, spend))
 }
 
-/// Id, sealed keys, first block.
-type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>);
+/// Id, sealed keys, first block, first block it was not told of.
+type WatchedRow = (DbUuid, Option<Vec<u8>>, Option<i64>, Option<i64>);
+
+const WATCHED: (escrows::id, escrows::view_key, escrows::watch_from, escrows::behind_from) =
+    (escrows::id, escrows::view_key, escrows::watch_from, escrows::behind_from);
+
+fn open_watched(ring: &Keyring, (id, sealed, from, behind): WatchedRow) -> Result<Watched, StoreError> {
+    let (Some(sealed), Some(from)) = (sealed, from) else {
+        return Err(impossible("an escrow is watched without view key or height"));
+    };
+    let (view_key, spend_keys) = open_watch_secret(ring, id, &sealed)?;
+    let (watch_from, behind_from) = (natural(from)?, behind.map(natural).transpose()?);
+    Ok(Watched { id: EscrowId(id.into()), view_key, watch_from, behind_from, spend_keys })
+}
 
 fn ids(raw: Vec<DbUuid>) -> Vec<EscrowId> {
     raw.into_iter().map(|id| EscrowId(id.into())).collect()
@@ -250,18 +272,46 @@ impl Store {
                 .filter(escrows::id.gt(after))
                 .order(escrows::id)
                 .limit(page(limit))
-                .select((escrows::id, escrows::view_key, escrows::watch_from))
+                .select(WATCHED)
                 .load(conn)?;
-            let watched = rows.into_iter().map(|(id, sealed, from)| {
-                let (Some(sealed), Some(from)) = (sealed, from) else {
-                    return Err(impossible("an escrow is watched without view key or height"));
-                };
-                let (view_key, spend_keys) = open_watch_secret(ring, id, &sealed)?;
-                Ok(Watched { id: EscrowId(id.into()), view_key, watch_from: natural(from)?, spend_keys })
-            });
-            watched.collect()
+            rows.into_iter().map(|row| open_watched(ring, row)).collect()
         })
         .await
+    }
+
+    /// One escrow to scan the chain for; `None` where it is not watched.
+    pub async fn watched_one(&self, id: EscrowId) -> Result<Option<Watched>, StoreError> {
+        let id = DbUuid::from(id.0);
+        self.read(move |conn, ring| {
+            let row = escrows::table.filter(escrows::id.eq(id)).filter(escrows::watching).select(WATCHED);
+            row.first(conn).optional()?.map(|row| open_watched(ring, row)).transpose()
+        })
+        .await
+    }
+
+    /// Something from this block on could not be told to a watched escrow.
+    pub async fn fall_behind(&self, id: EscrowId, from: u64) -> Result<(), StoreError> {
+        let (id, from) = (DbUuid::from(id.0), height(from)?);
+        self.writer
+            .run(move |conn| {
+                let first = escrows::behind_from.is_null().or(escrows::behind_from.gt(from));
+                let row = escrows::table.filter(escrows::id.eq(id)).filter(escrows::watching).filter(first);
+                diesel::update(row).set(escrows::behind_from.eq(from)).execute(conn)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// An escrow was told everything from this block on, unless it fell further behind meanwhile.
+    pub async fn caught_up(&self, id: EscrowId, from: u64) -> Result<(), StoreError> {
+        let (id, from) = (DbUuid::from(id.0), height(from)?);
+        self.writer
+            .run(move |conn| {
+                let row = escrows::table.filter(escrows::id.eq(id)).filter(escrows::behind_from.eq(from));
+                diesel::update(row).set(escrows::behind_from.eq(None::<i64>)).execute(conn)?;
+                Ok(())
+            })
+            .await
     }
 
     /// Ends the watch of up to `limit` escrows of these statuses that have not changed since `before`, and gives them. As
@@ -300,10 +350,12 @@ impl Store {
             .await
     }
 
-    /// Escrows whose `wake_at` has come, the longest overdue first.
+    /// Escrows whose `wake_at` has come, the longest overdue first. Not those that are behind: what their deadline means
+    /// depends on what they have not been told.
     pub async fn due_by_time(&self, now: Timestamp, limit: usize) -> Result<Vec<EscrowId>, StoreError> {
         self.read(move |conn, _| {
             let due = escrows::table.filter(escrows::wake_at.le(now.as_millisecond()));
+            let due = due.filter(escrows::behind_from.is_null());
             Ok(ids(due.order(escrows::wake_at).limit(page(limit)).select(escrows::id).load(conn)?))
         })
         .await

@@ -33,6 +33,7 @@ table! {
         unmined -> Integer,
         watching -> Bool,
         watch_from -> Nullable<BigInt>,
+        behind_from -> Nullable<BigInt>,
         highest_output -> Nullable<BigInt>,
         created_at -> BigInt,
         updated_at -> BigInt,

@@ -72,6 +72,7 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
         unmined: 0,
         watching: false,
         watch_from: None,
+        behind_from: None,
         highest_output: None,
         created_at: now,
         updated_at: now,

@@ -72,6 +72,7 @@ pub fn opening([buyer, seller, arbiter]: [UserId; 3]) -> Commit {
         unmined: 0,
         watching: false,
         watch_from: None,
+        behind_from: None,
         highest_output: None,
         created_at: now(),
         updated_at: now(),

@@ -106,6 +106,27 @@ async fn an_escrow_that_fails_does_not_hold_up_the_chain_and_gets_its_news_later
 }
 
 #[actix::test]
+async fn what_a_failing_escrow_missed_is_told_after_a_restart_too() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let (sick, well) = (server.ready(&universe).await, server.ready(&universe).await);
+    server.handles.set_hook(Arc::new(move |id: &EscrowId, _: &_| {
+        assert!(*id != sick, "a panic on purpose");
+    }));
+    universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
+    super::flow::reaches(&server, well, Status::Active).await;
+    server.stop();
+    // The follower has passed these blocks, and by more than any reorganisation reaches.
+    universe.chain.mine(0, 120, Vec::new());
+    let again = universe.start().await;
+    super::flow::reaches(&again, sick, Status::Active).await;
+    let caught_up = async || again.store.escrow(sick).await.unwrap().unwrap().behind_from.is_none();
+    until("caught up", caught_up).await;
+    again.check_replay(sick).await;
+    again.stop();
+}
+
+#[actix::test]
 async fn a_commit_that_fails_leaves_the_state_and_says_why() {
     let universe = Universe::new();
     let server = universe.start().await;
