@@ -11,7 +11,7 @@ use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::settling::RETRIES;
 use aegis_common::escrow::setup::{Setup, SetupError, Stage};
 use aegis_common::escrow::statement::{
-    Act, Chains, Check, SignedStatement, StatementError, StatementRef, TranscriptError,
+    Act, Chains, Check, SignedStatement, StatementError, StatementRef, TranscriptError, verify,
 };
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
@@ -81,6 +81,9 @@ pub struct Book {
     /// get a second one for the same place.
     #[serde(default)]
     pub refused: Option<Pending>,
+    /// Disputes that came by another way than the server.
+    #[serde(default)]
+    pub heard: Vec<SignedStatement>,
     /// The own wallet has seen the buyer's part, final.
     #[serde(default)]
     pub funded: bool,
@@ -138,6 +141,7 @@ impl Book {
             sync: None,
             sync_span: None,
             refused: None,
+            heard: Vec::new(),
             funded: false,
             outcome: None,
             consent: None,
@@ -161,6 +165,29 @@ impl Book {
             Some((since, count)) if count <= RETRIES => Some((since, count + 1)),
             _ => Some((now, 1)),
         };
+    }
+
+    /// Takes a dispute that came by another way than the server, and says whether it is news. Whoever would sign the contract's
+    /// default without asking is asked from then on.
+    pub fn hear(&mut self, signed: &SignedStatement) -> Result<bool, Fault> {
+        let said = &signed.statement;
+        verify(&self.contract, self.contract_hash, signed)
+            .map_err(|error| TranscriptError { statement: said.into(), error })?;
+        let is_dispute = matches!(said.act, Act::Dispute { .. }) && said.role != Role::Arbiter;
+        let known =
+            self.transcript.contains(signed) || self.heard.iter().any(|old| old.statement.role == said.role);
+        let news = is_dispute && !known;
+        if news {
+            self.heard.push(signed.clone());
+        }
+        Ok(news)
+    }
+
+    /// What this participant has decided, for others to hear: what the transcript shows, what waits, what was refused.
+    pub fn decisions(&self) -> Vec<&SignedStatement> {
+        let waiting = [&self.pending, &self.refused].into_iter().flatten().map(|pending| &pending.signed);
+        let own = self.transcript.iter().filter(|signed| signed.statement.role == self.role);
+        own.chain(waiting).filter(|signed| is_decision(&signed.statement.act)).collect()
     }
 
     /// The three chains.
@@ -215,10 +242,10 @@ impl Book {
                 return Err(Fault::Vanished((&known.statement).into()));
             }
         }
-        // Statements may come in between that were withheld; what was shown keeps its order: whose word came first may
-        // decide the payout.
+        // Statements may come in between that were withheld; decisions keep their order: whose word came first may decide the
+        // payout. Of the rest only what is said counts, so that a lie about it does not stay for ever.
         let mut shown = anew.transcript.iter();
-        for known in &self.transcript {
+        for known in self.transcript.iter().filter(|signed| is_decision(&signed.statement.act)) {
             if !shown.any(|signed| signed == known) {
                 return Err(Fault::OutOfOrder((&known.statement).into()));
             }
@@ -286,6 +313,19 @@ impl Book {
         let [primary, ..] = own;
         (setup.address() == Some(primary)).then_some(own)
     }
+}
+
+/// What a person decides, as against what the program does for it.
+pub fn is_decision(act: &Act) -> bool {
+    matches!(
+        act,
+        Act::Confirm {}
+            | Act::Refund {}
+            | Act::Dispute { .. }
+            | Act::Settle { .. }
+            | Act::Cancel {}
+            | Act::Ruling { .. }
+    )
 }
 
 /// Replays the setup statements; a server that lets through what the rules refuse is found out here.

@@ -67,6 +67,10 @@ pub struct Policy {
 /// A tenth.
 const MAX_FEE_BPS: u16 = 1_000;
 
+/// What a payout may cost or leave behind at most, where a twentieth of the amount is less: some hundred times what it does
+/// cost. The server sets the contract's bounds, and a hostile signer could use them up.
+const MAX_COST: Piconero = Piconero(50_000_000_000);
+
 /// The policy file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -110,11 +114,14 @@ impl Policy {
         Ok(policy)
     }
 
-    /// Whether the contract's price and fees are within the limits.
+    /// Whether the contract's price, fees and bounds of cost are within the limits.
     pub fn covers(&self, contract: &Contract) -> bool {
         let limit = self.max_amount_xmr.as_deref().and_then(|text| Piconero::from_xmr(text).ok());
         let platform = contract.platform_fee.as_ref().map_or(0, |fee| fee.bps);
         let fees = contract.arbiter_fee_bps.saturating_add(platform);
-        limit.is_none_or(|limit| contract.amount <= limit) && fees <= self.max_fee_bps.unwrap_or(MAX_FEE_BPS)
+        let costs = contract.max_network_fee.0.saturating_add(contract.max_residue.0);
+        limit.is_none_or(|limit| contract.amount <= limit)
+            && fees <= self.max_fee_bps.unwrap_or(MAX_FEE_BPS)
+            && costs <= MAX_COST.0.max(contract.amount.0 / 20)
     }
 }

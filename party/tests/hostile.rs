@@ -209,6 +209,8 @@ fn fees_that_the_server_set_high_are_not_accepted_without_asking() {
     assert!(!policy.covers(&Contract { arbiter_fee_bps: 2_500, ..contract() }));
     let dear = PlatformFee { bps: 2_500, address: address(5) };
     assert!(!policy.covers(&Contract { platform_fee: Some(dear), ..contract() }));
+    let half = Piconero(contract().amount.0 / 2);
+    assert!(!policy.covers(&Contract { max_network_fee: half, max_residue: half, ..contract() }));
 }
 
 fn json<T: serde::Serialize>(value: T) -> Option<(u16, String)> {

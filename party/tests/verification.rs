@@ -252,3 +252,39 @@ fn a_book_survives_its_sealing() {
     assert_eq!(serde_json::to_vec(&back).unwrap(), bytes);
     assert_eq!(back.chains(), mine.chains());
 }
+
+#[test]
+fn a_dispute_is_heard_past_a_server_that_hides_it_and_nothing_else_is() {
+    let mut sim = active();
+    let mut arbiter = book(&sim, Role::Arbiter);
+    arbiter.absorb(&entries(&sim.transcript)).unwrap();
+    let mut buyer = book(&sim, Role::Buyer);
+    let shown = sim.transcript.clone();
+    sim.say(Role::Buyer, Act::Dispute { reason: "empty box".into() }).unwrap();
+    buyer.absorb(&entries(&sim.transcript)).unwrap();
+    let told: Vec<SignedStatement> = buyer.decisions().into_iter().cloned().collect();
+    assert_eq!(told.len(), 1, "only what a person decides");
+    assert!(arbiter.hear(&told[0]).unwrap());
+    assert!(!arbiter.hear(&told[0]).unwrap(), "once");
+    assert!(shown.iter().all(|other| !arbiter.hear(other).unwrap()), "other words are not for this");
+    let mut forged = told[0].clone();
+    forged.statement.act = Act::Dispute { reason: "full box".into() };
+    assert!(matches!(arbiter.hear(&forged), Err(Fault::Statement(_))));
+    let mut elsewhere = told[0].clone();
+    elsewhere.statement.escrow_id = contract_number(9).escrow_id;
+    assert!(matches!(arbiter.hear(&elsewhere), Err(Fault::Statement(_))));
+}
+
+#[test]
+fn signing_data_is_given_nine_times_a_turn() {
+    let sim = active();
+    let mut book = book(&sim, Role::Buyer);
+    let turn = SignedDuration::from_secs(i64::from(book.contract.cosign_seconds));
+    for start in [sim.now, sim.now + turn] {
+        for _ in 0..9 {
+            assert!(book.may_sync(start));
+            book.note_sync(start);
+        }
+        assert!(!book.may_sync(start + turn / 2));
+    }
+}

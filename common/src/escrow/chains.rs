@@ -98,22 +98,7 @@ impl Chains {
         signed: &SignedStatement,
     ) -> Result<Check, StatementError> {
         let statement = &signed.statement;
-        if statement.escrow_id != contract.escrow_id || statement.contract_hash != contract_hash {
-            return Err(StatementError::WrongEscrow);
-        }
-        let party = contract.party(statement.role);
-        if party.user_id != statement.author {
-            return Err(StatementError::WrongAuthor);
-        }
-        if !statement.act.within_bounds() {
-            return Err(StatementError::OutOfBounds);
-        }
-        let bytes = statement.signed_bytes().map_err(|_| StatementError::OutOfBounds)?;
-        let key = VerifyingKey::from_bytes(&party.signing_key.0).map_err(|_| StatementError::BadSignature)?;
-        key.verify_strict(&bytes, &ed25519_dalek::Signature::from_bytes(&signed.signature.0))
-            .map_err(|_| StatementError::BadSignature)?;
-        let hash = Hash32::sha256(bytes.get(DOMAIN.len()..).unwrap_or_default());
-
+        let hash = verify(contract, contract_hash, signed)?;
         let chain = self.of(statement.role);
         match chain.hashes.get(statement.seq as usize) {
             Some(known) if *known == hash => return Ok(Check::Known(hash)),
@@ -157,6 +142,30 @@ impl Chains {
         chain.hashes.push(verified.hash);
         chain.seen = verified.seen;
     }
+}
+
+/// Checks a statement by itself: escrow, contract, author, bounds and signature. Gives its hash.
+pub fn verify(
+    contract: &Contract,
+    contract_hash: Hash32,
+    signed: &SignedStatement,
+) -> Result<Hash32, StatementError> {
+    let statement = &signed.statement;
+    if statement.escrow_id != contract.escrow_id || statement.contract_hash != contract_hash {
+        return Err(StatementError::WrongEscrow);
+    }
+    let party = contract.party(statement.role);
+    if party.user_id != statement.author {
+        return Err(StatementError::WrongAuthor);
+    }
+    if !statement.act.within_bounds() {
+        return Err(StatementError::OutOfBounds);
+    }
+    let bytes = statement.signed_bytes().map_err(|_| StatementError::OutOfBounds)?;
+    let key = VerifyingKey::from_bytes(&party.signing_key.0).map_err(|_| StatementError::BadSignature)?;
+    key.verify_strict(&bytes, &ed25519_dalek::Signature::from_bytes(&signed.signature.0))
+        .map_err(|_| StatementError::BadSignature)?;
+    Ok(Hash32::sha256(bytes.get(DOMAIN.len()..).unwrap_or_default()))
 }
 
 /// A statement of a transcript is wrong: which one, and why.

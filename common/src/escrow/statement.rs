@@ -9,7 +9,7 @@ use std::fmt;
 use ed25519_dalek::{Signer, SigningKey};
 use serde::{Deserialize, Serialize};
 
-pub use super::chains::{Chain, Chains, Check, TranscriptError, Verified, verify_transcript};
+pub use super::chains::{Chain, Chains, Check, TranscriptError, Verified, verify, verify_transcript};
 use super::outcome::Outcome;
 use crate::address::Address;
 use crate::amount::Piconero;

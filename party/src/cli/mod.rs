@@ -112,6 +112,16 @@ enum Command {
     Transcript(Which),
     /// Verify the whole transcript, the contract and the address.
     Verify(Which),
+    /// Print what you have decided in an escrow, signed, for others to hear by another way than the server.
+    Tell(Which),
+    /// Take note of a dispute that came by another way: the file that `aegis tell` made. The default is not signed any more
+    /// without asking you.
+    Hear {
+        #[command(flatten)]
+        which: Which,
+        /// The file.
+        file: PathBuf,
+    },
     /// Copy keys and wallet key files (never caches) to a folder.
     Backup {
         /// A new folder.
@@ -263,6 +273,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Consent(which) => trade::consent(context, which).await,
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify(which) => show::verify(context, which).await,
+        Command::Tell(which) => show::tell(context, which),
+        Command::Hear { which, file } => trade::hear(context, which, &file),
         Command::Backup { to } => account::backup(context, &to),
         Command::RestoreCheck { which, wallet } => run::restore_check(context, which, wallet).await,
         Command::Run(run) => run::run(context, run).await,

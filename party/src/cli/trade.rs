@@ -1,9 +1,13 @@
 //! What a person decides.
 
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::DefaultOutcome;
 use aegis_common::escrow::outcome::Outcome;
-use aegis_common::escrow::statement::Act;
+use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::time::{SignedDuration, Timestamp};
 use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
@@ -268,5 +272,32 @@ pub async fn consent(context: &Context, which: Which) -> Result<(), EngineError>
     held.save()?;
     let document = serde_json::json!({"id": id, "outcome": outcome});
     output::result(context.json, &document, || format!("consented: {document}"));
+    Ok(())
+}
+
+/// Far more than an author's decisions can be.
+const MAX_HEARD: u64 = 1 << 20;
+
+/// Takes note of disputes that the server may not show.
+pub fn hear(context: &Context, which: Which, file: &Path) -> Result<(), EngineError> {
+    let unusable = |why: String| EngineError::Person(format!("{}: {why}", file.display()));
+    let mut bytes = Vec::new();
+    let read = File::open(file).and_then(|file| file.take(MAX_HEARD).read_to_end(&mut bytes));
+    read.map_err(|error| unusable(error.to_string()))?;
+    let said: Vec<SignedStatement> =
+        serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    let news = context.desk()?.amend(which.id, |book| {
+        let mut news = 0;
+        for signed in &said {
+            news += usize::from(book.hear(signed)?);
+        }
+        Ok(news)
+    })?;
+    let document = serde_json::json!({"id": which.id, "news": news});
+    output::result(context.json, &document, || match news {
+        0 => "nothing that is not known here".to_owned(),
+        _ => "a dispute that the server does not show: the default is not signed without your consent"
+            .to_owned(),
+    });
     Ok(())
 }

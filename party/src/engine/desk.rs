@@ -16,7 +16,7 @@ use aegis_common::role::Role;
 use aegis_common::wire::escrow::{EscrowView, StatementReceipt, StatementRequest};
 
 use super::EngineError;
-use crate::book::{Book, Fault, Pending};
+use crate::book::{Book, Fault, Pending, is_decision};
 use crate::client::{Client, ClientError};
 use crate::files;
 use crate::keys::{KeyStore, PinCheck, PinSource, PublicKeys, Secret, Vault};
@@ -121,6 +121,21 @@ impl Desk {
             serde_json::from_slice(&bytes).map_err(|error| EngineError::Book(error.to_string()))
         };
         bytes.map(parse).transpose()
+    }
+
+    /// Changes a book that is known here without asking the server.
+    pub fn amend<T>(
+        &self,
+        id: EscrowId,
+        change: impl FnOnce(&mut Book) -> Result<T, Fault>,
+    ) -> Result<T, EngineError> {
+        let _lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
+        let unknown = || EngineError::Person("this escrow is not known here yet: show it first".to_owned());
+        let mut book = self.stored(id)?.ok_or_else(unknown)?;
+        let changed = change(&mut book)?;
+        let bytes = serde_json::to_vec(&book).map_err(|error| EngineError::Book(error.to_string()))?;
+        self.books.seal(&Self::record(id), &bytes)?;
+        Ok(changed)
     }
 
     /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the
@@ -345,19 +360,6 @@ async fn follow(desk: &Desk, book: &mut Book) -> Result<(), EngineError> {
             return Ok(());
         }
     }
-}
-
-/// What a person decides, as against what the program does for it.
-fn is_decision(act: &Act) -> bool {
-    matches!(
-        act,
-        Act::Confirm {}
-            | Act::Refund {}
-            | Act::Dispute { .. }
-            | Act::Settle { .. }
-            | Act::Cancel {}
-            | Act::Ruling { .. }
-    )
 }
 
 fn book_id(book: &Book) -> EscrowId {

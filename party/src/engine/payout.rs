@@ -110,14 +110,17 @@ impl Engine {
         }
         let shares = payout::shares(&book.contract, &holdings.received, outcome, authority)?;
         // At expiry nobody has spoken, as far as this participant was shown: whether that is so is the person's to judge.
-        let standing = if authority == Authority::Expiry {
-            self.policy.expiry == Expiry::Sign
-        } else {
-            self.policy.sign == Sign::Authorised
+        let standing = match authority {
+            Authority::Expiry => self.policy.expiry == Expiry::Sign && book.heard.is_empty(),
+            _ => self.policy.sign == Sign::Authorised,
         };
         let by_policy = standing && self.policy.covers(&book.contract);
         if needs_consent(book.role, authority) && !by_policy && book.consent != Some(outcome) {
-            let asks = "a payout waits for your consent: aegis consent".to_owned();
+            let heard = match book.heard.as_slice() {
+                [] => "",
+                _ => "; a dispute was heard that the server does not show",
+            };
+            let asks = format!("a payout waits for your consent: aegis consent{heard}");
             return Ok(Err(Progress::Asks(asks)));
         }
         Ok(Ok(Agreed { outcome, shares }))

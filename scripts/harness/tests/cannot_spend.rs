@@ -38,5 +38,10 @@ async fn scenarios_settle_exactly_and_nothing_the_server_saw_of_them_holds_a_spe
     let all: String = shares.iter().map(|share| format!(" {} ", hex::encode(share.secret))).collect();
     planted.splice(middle..middle, all.into_bytes());
     let found = search.in_piece("planted", &planted);
-    assert!(shares.iter().all(|share| found.iter().any(|finding| finding.share == share.owner)));
+    // Two signers hold each key of a 2-of-3 wallet; it is reported as one's or the other's.
+    for share in &shares {
+        let holders = shares.iter().filter(|other| other.secret == share.secret);
+        let is_found = holders.into_iter().any(|holder| found.iter().any(|f| f.share == holder.owner));
+        assert!(is_found, "{} was planted and not found", share.owner);
+    }
 }

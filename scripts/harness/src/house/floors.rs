@@ -19,6 +19,7 @@ const COMMON: Floors = &[
     ("amount", 1),
     ("role", 1),
     ("ids", 1),
+    ("username", 1),
     ("canonical", 2),
     ("address", 2),
     ("multisig", 3),
