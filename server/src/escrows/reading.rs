@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use crate::store::{EscrowRow, Store, StoreError};
 
-/// Journal rows read at once for a transcript.
-const ROWS: usize = 200;
-/// Reads for one page of a transcript: where most events are no statements, a page may be short or even empty.
-const READS: usize = 10;
+/// Statements read at once for a transcript.
+const STEP: usize = 16;
+/// A page of a transcript is full at this size: two signers can fill an escrow with statements of half a mebibyte.
+const PAGE_BYTES: usize = 2 << 20;
 
 /// An escrow can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -108,29 +108,25 @@ impl Escrows {
         limit: usize,
     ) -> Result<TranscriptPage, ReadError> {
         self.one(reader, id).await?;
-        let mut entries = Vec::new();
-        let mut at = after;
-        for _ in 0..READS {
-            let rows = self.store.journal(id, at, ROWS).await?;
-            let full = rows.len() == ROWS;
+        let (mut entries, mut at, mut bytes) = (Vec::new(), after, 0);
+        loop {
+            let asked = STEP.min(limit + 1 - entries.len());
+            let rows = self.store.statements(id, at, asked).await?;
+            let more = rows.len() == asked;
             for row in rows {
-                if entries.len() == limit {
+                if entries.len() == limit || bytes >= PAGE_BYTES {
                     return Ok(TranscriptPage { entries, next: Some(at) });
                 }
-                at = row.version;
-                if row.statement_hash.is_none() {
-                    continue;
-                }
+                (at, bytes) = (row.version, bytes + row.event.len());
                 let entry: Entry = serde_json::from_str(&row.event)
                     .map_err(|error| ReadError::Inconsistent { id, why: error.to_string() })?;
                 if let Event::Statement { signed } = entry.event {
                     entries.push(TranscriptEntry { version: row.version, at: row.at, signed: *signed });
                 }
             }
-            if !full {
+            if !more {
                 return Ok(TranscriptPage { entries, next: None });
             }
         }
-        Ok(TranscriptPage { entries, next: Some(at) })
     }
 }

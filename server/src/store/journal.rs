@@ -79,6 +79,23 @@ impl Store {
         .await
     }
 
+    /// Entries of an escrow that statements caused, oldest first, beginning after version `after`.
+    pub async fn statements(
+        &self,
+        escrow: EscrowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<JournalRow>, StoreError> {
+        let escrow = DbUuid::from(escrow.0);
+        self.read(move |conn, _| {
+            let rows = journal::table.filter(journal::escrow_id.eq(escrow));
+            let rows = rows.filter(journal::version.gt(after)).filter(journal::statement_hash.is_not_null());
+            let rows: Vec<RawJournal> = rows.order(journal::version).limit(page(limit)).load(conn)?;
+            rows.into_iter().map(RawJournal::decode).collect()
+        })
+        .await
+    }
+
     /// The entry of an escrow that a statement caused, by the statement's hash. Reads the escrow's journal.
     pub async fn journal_of_statement(
         &self,

@@ -46,6 +46,17 @@ async fn ruled(universe: &Universe, server: &Server) -> EscrowId {
 
 /// Both signers' statements for a transaction that pays the shares, or something else.
 async fn signed(universe: &Universe, server: &Server, id: EscrowId, right: bool) -> Crafted {
+    approved(universe, server, id, right, None).await
+}
+
+/// The same; the cosigner names the transaction, or another one.
+async fn approved(
+    universe: &Universe,
+    server: &Server,
+    id: EscrowId,
+    right: bool,
+    claimed: Option<Hash32>,
+) -> Crafted {
     let escrow = server.read(id).await.escrow;
     let settling = escrow.settling().unwrap();
     let (attempt, (proposer, cosigner)) = (settling.attempt, settling.signers());
@@ -70,7 +81,8 @@ async fn signed(universe: &Universe, server: &Server, id: EscrowId, right: bool)
         residue: Piconero::ZERO,
     };
     let proposal = server.say(universe, id, proposer, propose).await.unwrap().statement.unwrap();
-    let approve = Act::Approve { attempt, proposal, txid: payout.tx.hash, txset: "7e5e".to_owned() };
+    let txid = claimed.unwrap_or(payout.tx.hash);
+    let approve = Act::Approve { attempt, proposal, txid, txset: "7e5e".to_owned() };
     server.say(universe, id, cosigner, approve).await.unwrap();
     payout
 }
@@ -126,6 +138,25 @@ async fn a_payout_that_pays_something_else_is_reported_and_settles_nothing() {
     };
     until("the mismatch is told", told).await;
     assert_eq!(server.status(id).await, Status::Settling);
+    server.check_replay(id).await;
+    server.stop();
+}
+
+#[actix::test]
+async fn a_strangers_transaction_named_again_and_again_stops_the_payout_no_longer_than_once() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = ruled(&universe, &server).await;
+    let strangers = TxBuilder::new(77).build().unwrap().tx;
+    universe.chain.mine(0, 20, vec![strangers.clone()]);
+    for attempt in 2..=4 {
+        approved(&universe, &server, id, true, Some(strangers.hash)).await;
+        let next = async || server.read(id).await.escrow.settling().unwrap().attempt == attempt;
+        until("the next attempt", next).await;
+    }
+    let payout = signed(&universe, &server, id, true).await;
+    universe.chain.mine(0, 20, vec![payout.tx]);
+    reaches(&server, id, Status::CompletedSplit).await;
     server.check_replay(id).await;
     server.stop();
 }
