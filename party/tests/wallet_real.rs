@@ -307,6 +307,12 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_pr
     for (who, signal) in [("buyer", "-KILL"), ("arbiter", "-STOP")] {
         let pid = std::fs::read_to_string(dir.path().join(who).join("rpc/wallet-rpc.pid")).unwrap();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        // On a loaded machine a thread of a process that is being stopped still answers for a moment.
+        let is_stopped =
+            || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
+        while signal == "-STOP" && !is_stopped() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
     let stuck = proposer.session(&name).await.unwrap().status().await;
     assert!(matches!(stuck, Err(WalletError::Timeout { .. })), "{stuck:?}");
