@@ -74,9 +74,9 @@ pub struct Book {
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
     pub sync: Option<(u32, String)>,
-    /// When the present span of signing data began, and how many statements of it were made in it.
+    /// By the other signer: when the present span of signing data began, and how many statements of it were made in it.
     #[serde(default)]
-    sync_span: Option<(Timestamp, u32)>,
+    sync_spans: BTreeMap<Role, (Timestamp, u32)>,
     /// A statement that the server refused. Said again it is the same, byte for byte: a server that kept it in secret must not
     /// get a second one for the same place.
     #[serde(default)]
@@ -139,7 +139,7 @@ impl Book {
             pending: None,
             attempts: BTreeMap::new(),
             sync: None,
-            sync_span: None,
+            sync_spans: BTreeMap::new(),
             refused: None,
             heard: Vec::new(),
             funded: false,
@@ -151,20 +151,21 @@ impl Book {
 
     /// Whether signing data may be posted now: as often in a turn as the server allows a pair of signers, and the turn grows as
     /// it does with the server. A server can make a participant post forever, and its statements would be used up.
-    pub fn may_sync(&self, now: Timestamp) -> bool {
+    pub fn may_sync(&self, with: Role, now: Timestamp) -> bool {
         let own = self.transcript.iter().filter(|signed| signed.statement.role == self.role);
         let made = own.filter(|signed| matches!(signed.statement.act, Act::Sync { .. })).count();
         let doubled = i64::from(self.contract.cosign_seconds) << (made / SYNCS_PER_DOUBLING).min(16);
         let in_span = |since: Timestamp| now.duration_since(since).abs() < SignedDuration::from_secs(doubled);
-        self.sync_span.is_none_or(|(since, count)| count <= RETRIES || !in_span(since))
+        self.sync_spans.get(&with).is_none_or(|(since, count)| *count <= RETRIES || !in_span(*since))
     }
 
     /// Counts signing data that is about to be posted.
-    pub fn note_sync(&mut self, now: Timestamp) {
-        self.sync_span = match self.sync_span {
-            Some((since, count)) if count <= RETRIES => Some((since, count + 1)),
-            _ => Some((now, 1)),
+    pub fn note_sync(&mut self, with: Role, now: Timestamp) {
+        let (since, count) = match self.sync_spans.get(&with) {
+            Some((since, count)) if *count <= RETRIES => (*since, count + 1),
+            _ => (now, 1),
         };
+        self.sync_spans.insert(with, (since, count));
     }
 
     /// Takes a dispute that came by another way than the server, and says whether it is news. Whoever would sign the contract's
@@ -179,6 +180,8 @@ impl Book {
         let news = is_dispute && !known;
         if news {
             self.heard.push(signed.clone());
+            // It was given without knowing; what is signed already is bound.
+            self.consent = None;
         }
         Ok(news)
     }

@@ -264,7 +264,9 @@ fn a_dispute_is_heard_past_a_server_that_hides_it_and_nothing_else_is() {
     buyer.absorb(&entries(&sim.transcript)).unwrap();
     let told: Vec<SignedStatement> = buyer.decisions().into_iter().cloned().collect();
     assert_eq!(told.len(), 1, "only what a person decides");
+    arbiter.consent = Some(Outcome::Release);
     assert!(arbiter.hear(&told[0]).unwrap());
+    assert_eq!(arbiter.consent, None, "it was given without knowing");
     assert!(!arbiter.hear(&told[0]).unwrap(), "once");
     assert!(shown.iter().all(|other| !arbiter.hear(other).unwrap()), "other words are not for this");
     let mut forged = told[0].clone();
@@ -282,9 +284,10 @@ fn signing_data_is_given_nine_times_a_turn() {
     let turn = SignedDuration::from_secs(i64::from(book.contract.cosign_seconds));
     for start in [sim.now, sim.now + turn] {
         for _ in 0..9 {
-            assert!(book.may_sync(start));
-            book.note_sync(start);
+            assert!(book.may_sync(Role::Seller, start));
+            book.note_sync(Role::Seller, start);
         }
-        assert!(!book.may_sync(start + turn / 2));
+        assert!(!book.may_sync(Role::Seller, start + turn / 2));
+        assert!(book.may_sync(Role::Arbiter, start), "a hostile signer uses up only its own");
     }
 }

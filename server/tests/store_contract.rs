@@ -53,6 +53,8 @@ async fn contract(url: &DatabaseUrl) {
 
     feeds(&store).await;
 
+    falling_behind(&store).await;
+
     chain(&store).await;
 
     secrets(url, &store).await;
@@ -221,6 +223,32 @@ async fn searches(store: &Store) {
     (cleared.journal, cleared.events) = (None, Vec::new());
     store.commit(cleared.clone()).await.unwrap();
     assert_eq!(store.escrow(ids[5]).await.unwrap(), Some(cleared.escrow));
+}
+
+async fn falling_behind(store: &Store) {
+    let mut commit = watched(opening(parties(store).await), [7; 32]);
+    // Before all others of this test.
+    let early = Timestamp::from_millisecond(1_000).unwrap();
+    commit.escrow.wake_at = Some(early);
+    let id = commit.escrow.id;
+    store.commit(commit).await.unwrap();
+    let behind = async || store.watched_one(id).await.unwrap().unwrap().behind_from;
+    let due = async || store.due_by_time(early, 10).await.unwrap();
+    assert_eq!((behind().await, due().await), (None, vec![id]));
+    for (height, first) in [(60, 60), (50, 50), (70, 50)] {
+        store.fall_behind(id, height).await.unwrap();
+        assert_eq!(behind().await, Some(first), "the first block that it missed");
+    }
+    assert!(due().await.is_empty(), "its deadlines wait");
+    store.caught_up(id, 60).await.unwrap();
+    assert_eq!(behind().await, Some(50), "it fell further behind meanwhile");
+    store.caught_up(id, 50).await.unwrap();
+    assert_eq!((behind().await, due().await), (None, vec![id]));
+    // What is not watched is behind nothing.
+    let asleep = opening(parties(store).await);
+    store.commit(asleep.clone()).await.unwrap();
+    store.fall_behind(asleep.escrow.id, 5).await.unwrap();
+    assert!(store.watched_one(asleep.escrow.id).await.unwrap().is_none());
 }
 
 async fn feeds(store: &Store) {

@@ -109,6 +109,8 @@ pub mod bounds {
     pub const MIN_AMOUNT: Piconero = Piconero(1_000_000_000);
     /// Largest price or deposit: 1,000,000 XMR, so that no sum of outputs can come near 2^64.
     pub const MAX_AMOUNT: Piconero = Piconero(1_000_000_000_000_000_000);
+    /// The bound of the residue is at least the bound of the fee divided by this.
+    pub const RESIDUE: u64 = 8;
     /// Largest arbiter or platform fee: a quarter.
     pub const FEE_BPS: u16 = 2_500;
     /// Outputs unlock after ten blocks (Monero `CRYPTONOTE_DEFAULT_TX_SPENDABLE_AGE`); finality below that is pointless.
@@ -207,8 +209,10 @@ impl Contract {
         let fee = self.max_network_fee > Piconero::ZERO && self.max_network_fee.0 <= self.amount.0 / 2;
         require(fee, "maxNetworkFee", "must be above zero and at most half the amount")?;
         // A payout always leaves something behind: only then can its change be checked (docs/PROTOCOL.md).
-        let residue = self.max_residue > Piconero::ZERO && self.max_residue <= self.max_network_fee;
-        require(residue, "maxResidue", "must be above zero and must not exceed maxNetworkFee")?;
+        // It is what the fee was estimated too high, which is a tenth of it at most.
+        let least = Piconero(self.max_network_fee.0.div_ceil(bounds::RESIDUE));
+        let residue = self.max_residue >= least && self.max_residue <= self.max_network_fee;
+        require(residue, "maxResidue", "must lie between an eighth of maxNetworkFee and all of it")?;
         require(self.dust_limit < bounds::MIN_AMOUNT, "dustLimit", "must be below 0.001 XMR")?;
         self.check_parties()
     }

@@ -303,7 +303,8 @@ fn a_proposal_that_its_cosigner_sends_without_a_word_still_completes_the_escrow(
     let payments = sim.payments(FEE);
     sim.wake().unwrap();
     let seen = |payments| Event::PayoutSeen { txid: hash("silent"), height: Some(2_000), payments };
-    let wrong = Payments { fee: Piconero(1), ..payments.clone() };
+    let mut wrong = payments.clone();
+    wrong.to[0].1.0 -= 1_000;
     assert_eq!(sim.apply(seen(wrong)), Err(Rejected::Unknown));
     sim.apply(seen(payments)).unwrap();
     sim.tip = 2_000;

@@ -255,7 +255,10 @@ impl Held<'_> {
         match followed {
             // Read from its beginning, the transcript names the statement that is wrong rather than one that misses it.
             Err(EngineError::Fault(fault)) => match self.relearn().await {
-                Err(error) if !matches!(error, EngineError::Fault(_)) => Err(fault.into()),
+                // An entry that can't be read is named as well; where there is no answer the first fault is what is known.
+                Err(EngineError::Client(error)) if !matches!(error, ClientError::BadAnswer(_)) => {
+                    Err(fault.into())
+                }
                 learnt => learnt,
             },
             Err(other) => Err(other),

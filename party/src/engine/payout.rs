@@ -51,10 +51,17 @@ impl Engine {
         let name = WalletName::of(held.book.contract.escrow_id, attempt);
         let mut session = self.wallet.session(&name).await?;
         let holdings = self.holdings(held, &mut session, Some(&view.spends)).await?;
-        if !holdings.suffice(&held.book.contract, view.spends.len()) {
-            // The own node is behind, or the server leaves out what the contract asks for.
-            let asks = "the server does not name the deposits that your own wallet sees".to_owned();
-            return Ok(Progress::Asks(asks));
+        if holdings.counted.len() != view.spends.len() {
+            return Ok(Progress::Asks("your own wallet does not see all deposits as final yet".to_owned()));
+        }
+        if !holdings.suffice(&held.book.contract) {
+            return match view.syncs.as_slice() {
+                [] => Ok(Progress::Asks(
+                    "the server does not name all deposits that your wallet sees".to_owned(),
+                )),
+                // More has become final since this attempt began; the next one divides what is final now.
+                _ => self.sync(held, session, &view, next(view.attempt)?).await,
+            };
         }
         let agreed = match self.agree(held, &view, &holdings)? {
             Ok(agreed) => agreed,
@@ -67,7 +74,7 @@ impl Engine {
             return Err(Fault::Payout(why.to_owned()).into());
         }
         if !synced {
-            return self.sync(held, session, view.attempt).await;
+            return self.sync(held, session, &view, view.attempt).await;
         }
         let result = if role == view.proposer {
             self.propose(held, &mut session, &view, &agreed, &holdings).await
@@ -77,8 +84,12 @@ impl Engine {
         match result {
             Err(EngineError::Wallet(error)) if is_stale(&error) => {
                 let next = next(view.attempt)?;
-                self.sync(held, session, next).await?;
-                Ok(Progress::Did(format!("signing data was stale ({error}); began signing attempt {next}")))
+                Ok(match self.sync(held, session, &view, next).await? {
+                    Progress::Did(_) => Progress::Did(format!(
+                        "signing data was stale ({error}); began signing attempt {next}"
+                    )),
+                    other => other,
+                })
             }
             other => other,
         }
@@ -141,13 +152,20 @@ impl Engine {
         &self,
         held: &mut Held<'_>,
         mut session: Session<'_>,
+        view: &PayoutView,
         attempt: u32,
     ) -> Result<Progress, EngineError> {
         let role = held.book.role;
+        let other = if role == view.proposer { view.cosigner } else { view.proposer };
         let of_attempt = |act: &Act| matches!(act, Act::Sync { attempt: known, .. } if *known == attempt);
         // A server that shows the attempt before again gets nothing new: statements are few, and it must not use them up.
-        if held.book.find(role, of_attempt).is_some() || !held.book.may_sync(self.clock.now()) {
+        if held.book.find(role, of_attempt).is_some() {
             return Ok(Progress::Nothing);
+        }
+        if !held.book.may_sync(other, self.clock.now()) {
+            let asks =
+                format!("too many signing attempts with the {other} for now; it goes on in its next turn");
+            return Ok(Progress::Asks(asks));
         }
         let info = match &held.book.sync {
             Some((known, info)) if *known == attempt && !session.nonces_used() => info.clone(),
@@ -159,7 +177,7 @@ impl Engine {
             }
         };
         drop(session);
-        held.book.note_sync(self.clock.now());
+        held.book.note_sync(other, self.clock.now());
         held.say(Act::Sync { attempt, info }, None).await?;
         Ok(Progress::Did(format!("sent signing data of attempt {attempt}")))
     }

@@ -19,7 +19,7 @@ use super::sweep::{WIDTH, taken, tell, tell_each, warn};
 use super::world::World;
 use crate::chain::{Fact, Progress, ProgressError, Sink, SinkError};
 use crate::node::Tip;
-use crate::store::{MAX_PAGE, Store, StoreError};
+use crate::store::{MAX_PAGE, Store};
 
 /// Escrows that are read at once.
 const BATCH: usize = 500;
@@ -164,24 +164,34 @@ impl ChainWatch {
     }
 
     async fn tell_again(&self, id: EscrowId) -> Result<(), SinkError> {
-        let failed = |error: StoreError| SinkError(error.to_string());
-        let watched = self.0.world.store.watched_one(id).await.map_err(failed)?;
-        if let Some(from) = watched.and_then(|watched| watched.behind_from) {
+        let from = self.behind_from(id).await?;
+        if let Some(from) = from {
             let back = Command::RolledBack { to: from.saturating_sub(1) };
             taken(tell(&self.0.tell, id, back).await).map_err(|refusal| SinkError(refusal.to_string()))?;
-            let mut behind = self.0.behind.lock().await;
-            self.0.world.watch_again(id).await.map_err(failed)?;
+        }
+        let mut behind = self.0.behind.lock().await;
+        // It may have missed more meanwhile: then it is told anew the next time.
+        if self.behind_from(id).await? == from {
+            if from.is_some() {
+                let again = self.0.world.watch_again(id).await;
+                again.map_err(|error| SinkError(error.to_string()))?;
+            }
             behind.remove(&id);
-        } else {
-            self.0.behind.lock().await.remove(&id);
         }
         Ok(())
     }
 
+    async fn behind_from(&self, id: EscrowId) -> Result<Option<u64>, SinkError> {
+        let watched = self.0.world.store.watched_one(id).await;
+        let watched = watched.map_err(|error| SinkError(error.to_string()))?;
+        Ok(watched.and_then(|watched| watched.behind_from))
+    }
+
     /// An escrow was looked for in all blocks from `from` on.
-    async fn caught_up(&self, id: EscrowId, from: u64) -> Result<(), SinkError> {
+    async fn caught_up(&self, id: EscrowId, from: u64, number: u64) -> Result<(), SinkError> {
         let mut behind = self.0.behind.lock().await;
-        if behind.contains(&id) {
+        // It missed something since it was put on the list: then this is not true, or is told again of the newer entry.
+        if behind.contains(&id) || !self.0.world.watched.is_present(number) {
             return Ok(());
         }
         // Its deadlines count from now on, so what it was told of must be final where it is deep enough.
@@ -212,6 +222,13 @@ impl ChainWatch {
         // An output below stays where it is, but may not be deep enough below the new tip any more.
         let floor = to.saturating_sub(u64::from(MAX_FINALITY));
         let concerned = self.0.world.store.above_height(floor).await.map_err(|e| SinkError(e.to_string()))?;
+        // Who is told nothing at present must be told from here on, not from a block that is no more.
+        let behind = self.0.behind.lock().await;
+        for id in behind.iter() {
+            let stored = self.0.world.store.fall_behind(*id, to.saturating_add(1)).await;
+            stored.map_err(|error| SinkError(error.to_string()))?;
+        }
+        drop(behind);
         for some in concerned.chunks(WIDTH) {
             let told = some.iter().map(|id| self.news(*id, News::RolledBack(to)));
             for outcome in futures_util::future::join_all(told).await {
@@ -257,7 +274,7 @@ impl Sink for ChainWatch {
             Fact::Deposit { found, height } => self.deposit(found, height).await,
             Fact::RolledBack { to } => self.rolled_back(to).await,
             Fact::Tip { height, hash: _ } => self.tip(height).await,
-            Fact::CaughtUp { escrow, from } => self.caught_up(escrow, from).await,
+            Fact::CaughtUp { escrow, from, number } => self.caught_up(escrow, from, number).await,
         }
     }
 }

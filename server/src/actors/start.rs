@@ -140,6 +140,10 @@ impl FollowerHealth {
         present.as_ref().map_or(Health::Starting, |health| health.borrow().clone())
     }
 
+    fn forget(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn set(&self, health: watch::Receiver<Health>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(health);
     }
@@ -286,6 +290,7 @@ async fn follow<N: Source + 'static>(
     chain: Arc<Chain<N>>,
     stopped: watch::Receiver<bool>,
 ) {
+    chain.health.forget();
     let (store, network, list) = (world.store.clone(), world.network, world.watched.clone());
     watched::tell_unwatched(watched::unwatch(&world, chain.days).await);
     loop {

@@ -3,6 +3,7 @@
 use aegis_common::chain::WatchKey;
 use aegis_common::ids::EscrowId;
 
+use super::Fact;
 use super::watch_list::Snapshot;
 
 /// Blocks `next..=end` are still to be looked through for the addition of this number.
@@ -71,12 +72,15 @@ impl Backlog {
         }
     }
 
-    /// An escrow that has caught up, with the first block that was looked through; to be dropped once that was told.
-    pub fn finished(&self) -> Option<(EscrowId, u64)> {
-        self.tasks.iter().find(|task| task.next > task.end).map(|task| (task.escrow, task.from))
+    /// What to tell of an escrow that has caught up; to be dropped once that was told.
+    pub fn finished(&self) -> Option<Fact> {
+        let done = self.tasks.iter().find(|task| task.next > task.end)?;
+        Some(Fact::CaughtUp { escrow: done.escrow, from: done.from, number: done.number })
     }
 
-    pub fn drop_finished(&mut self, escrow: EscrowId) {
-        self.tasks.retain(|task| task.escrow != escrow || task.next <= task.end);
+    pub fn drop_finished(&mut self) {
+        if let Some(place) = self.tasks.iter().position(|task| task.next > task.end) {
+            self.tasks.remove(place);
+        }
     }
 }

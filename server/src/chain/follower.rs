@@ -14,6 +14,9 @@ use super::watch_list::{Snapshot, WatchList};
 use super::{Config, Fact, FollowError, Health, Progress, Sink, Source};
 use crate::node::{FullBlock, Tip};
 
+/// Blocks that may come between two looks: with more the follower has been away.
+const FEW: u64 = 2;
+
 /// Follows one chain. The only writer of its [`Progress`].
 pub struct Follower<C, P, S> {
     source: Arc<C>,
@@ -112,6 +115,10 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             }
         };
         at = self.undo(at, tip).await?;
+        // Deadlines wait until what happened meanwhile has been told.
+        if tip.height > at.height.saturating_add(FEW) {
+            self.health.send_replace(Health::Starting);
+        }
         if self.unsaved == Unsaved::Unknown {
             self.disown(at.height).await?;
         }
@@ -260,9 +267,9 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             }
             self.backlog.done(height);
         }
-        while let Some((escrow, from)) = self.backlog.finished() {
-            self.sink.deliver(Fact::CaughtUp { escrow, from }).await?;
-            self.backlog.drop_finished(escrow);
+        while let Some(caught_up) = self.backlog.finished() {
+            self.sink.deliver(caught_up).await?;
+            self.backlog.drop_finished();
         }
         Ok(())
     }

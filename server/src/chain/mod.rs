@@ -53,6 +53,8 @@ pub enum Fact {
         escrow: EscrowId,
         /// The first block.
         from: u64,
+        /// Which addition to the list this was ([`WatchList::is_present`]).
+        number: u64,
     },
     /// All blocks up to this one have been processed; confirmations count from here. Told once at every
     /// start, then when it changes.

@@ -85,6 +85,11 @@ impl WatchList {
         self.snapshot().contains(escrow)
     }
 
+    /// Whether the addition of this number still stands: it was neither replaced nor removed.
+    pub fn is_present(&self, number: u64) -> bool {
+        self.snapshot().entries.binary_search_by_key(&number, |entry| entry.number).is_ok()
+    }
+
     /// How many are watched.
     pub fn len(&self) -> usize {
         self.0.read().unwrap_or_else(PoisonError::into_inner).keys.len()

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::bounds;
 
 pub use read::Url;
 use read::{address, between, files, flag_format, ips, network, path, piconero, plain, socket, text, urls};
@@ -119,8 +120,9 @@ concerns! {
         "AEGIS_DUST_LIMIT" = "100000000" => dust_limit: Piconero, piconero(0, 999_999_999);
         /// Piconero that a payout may pay as network fee, 1 to 1000000000000. Small escrows get at most half their amount.
         "AEGIS_MAX_NETWORK_FEE" = "20000000000" => max_network_fee: Piconero, piconero(1, 1_000_000_000_000);
-        /// Piconero that a payout may leave behind at the escrow's address; at most AEGIS_MAX_NETWORK_FEE.
-        "AEGIS_MAX_RESIDUE" = "1000000000" => max_residue: Piconero, piconero(1, 1_000_000_000_000);
+        /// Piconero that a payout may leave behind at the escrow's address; at least an eighth of AEGIS_MAX_NETWORK_FEE, at
+        /// most all of it.
+        "AEGIS_MAX_RESIDUE" = "2500000000" => max_residue: Piconero, piconero(1, 1_000_000_000_000);
     }
 
     /// Escrows in memory.
@@ -188,6 +190,9 @@ impl Config {
         if terms.max_residue > terms.max_network_fee {
             return refuse("AEGIS_MAX_RESIDUE", "must not be above AEGIS_MAX_NETWORK_FEE");
         }
+        if terms.max_residue.0 < terms.max_network_fee.0.div_ceil(bounds::RESIDUE) {
+            return refuse("AEGIS_MAX_RESIDUE", "must not be below an eighth of AEGIS_MAX_NETWORK_FEE");
+        }
         match &terms.platform_address {
             None if terms.platform_fee_bps > 0 => {
                 return refuse("AEGIS_PLATFORM_ADDRESS", "is needed with AEGIS_PLATFORM_FEE_BPS");
@@ -247,6 +252,7 @@ mod tests {
             ("AEGIS_DUST_LIMIT", "1000000000"),
             ("AEGIS_MAX_NETWORK_FEE", "0"),
             ("AEGIS_MAX_RESIDUE", "20000000001"),
+            ("AEGIS_MAX_RESIDUE", "2499999999"),
             ("AEGIS_POLL_MILLIS", "49"),
             ("AEGIS_WATCH_DAYS", "0"),
             ("AEGIS_TRUSTED_PROXIES", "proxy.local"),

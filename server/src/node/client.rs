@@ -297,6 +297,8 @@ impl Node {
                 // The id of version 1 covers the signatures, which pruning cuts off.
                 let tx = if entry.blob.first() == Some(&1) {
                     match self.fetch(&[hash], false).await?.pop() {
+                        // A pruned node has no more of it.
+                        Some(full) if full.blob.is_empty() => Err(ParseError::RetiredRct(0)),
                         Some(full) => verify_tx(&full.blob, None, hash),
                         None => continue,
                     }
@@ -356,7 +358,10 @@ impl Node {
     /// Where a transaction is; a block it is said to be in must contain it.
     pub async fn find(&self, wanted: Hash32) -> Result<(Tx, Place), NodeError> {
         let (_, place, tx) = self.transactions(&[wanted]).await?.pop().ok_or(NodeError::Missing)?;
-        let tx = tx.map_err(|_| NodeError::Unreadable)?;
+        let tx = tx.map_err(|error| match error {
+            ParseError::RetiredRct(_) => NodeError::Unreadable,
+            other => other.into(),
+        })?;
         if let Place::Block(height) = place {
             let block = self.block_only(height).await?;
             if block.miner_tx.hash != wanted && !block.tx_hashes.contains(&wanted) {

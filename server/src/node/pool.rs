@@ -65,6 +65,8 @@ impl NodePool {
         F: Future<Output = Result<T, NodeError>>,
     {
         let mut failure = NodeError::NoneUsable;
+        // How many nodes know that there is nothing for this program, as against those that could not be asked.
+        let mut sure = 0;
         for (_, node) in self.order() {
             let outcome = async {
                 node.ensure_network().await?;
@@ -72,13 +74,22 @@ impl NodePool {
             };
             match node.judge(outcome.await) {
                 Ok(answer) => return Ok(answer),
-                // That one node knows it says more than that another does not.
-                Err(error @ NodeError::Unreadable) => failure = error,
-                Err(_) if matches!(failure, NodeError::Missing | NodeError::Unreadable) => {}
-                Err(error) => failure = error,
+                Err(error) => {
+                    sure += usize::from(matches!(error, NodeError::Missing | NodeError::Unreadable));
+                    // That one node knows it says more than that another does not.
+                    if failure != NodeError::Unreadable
+                        && (failure != NodeError::Missing || error == NodeError::Unreadable)
+                    {
+                        failure = error;
+                    }
+                }
             }
         }
-        Err(failure)
+        // A single node's word voids nothing while another may know better.
+        match failure {
+            NodeError::Unreadable if sure < self.nodes.len() => Err(NodeError::NoneUsable),
+            other => Err(other),
+        }
     }
 
     /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees

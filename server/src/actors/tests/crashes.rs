@@ -110,11 +110,14 @@ async fn what_a_failing_escrow_missed_is_told_after_a_restart_too() {
     let universe = Universe::new();
     let server = universe.start().await;
     let (sick, well) = (server.ready(&universe).await, server.ready(&universe).await);
+    let behind = async || server.store.escrow(sick).await.unwrap().unwrap().behind_from;
+    until("it knows everything", async || behind().await.is_none()).await;
     server.handles.set_hook(Arc::new(move |id: &EscrowId, _: &_| {
         assert!(*id != sick, "a panic on purpose");
     }));
     universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
     super::flow::reaches(&server, well, Status::Active).await;
+    assert!(behind().await.is_some(), "that it missed something is on disk");
     server.stop();
     // The follower has passed these blocks, and by more than any reorganisation reaches.
     universe.chain.mine(0, 120, Vec::new());
