@@ -13,7 +13,7 @@ pub enum Accept {
     /// None.
     #[default]
     Ask,
-    /// Those among people whose keys have been compared.
+    /// Those among people whose keys are stored.
     Pinned,
     /// All; unknown keys are pinned at first use.
     Any,

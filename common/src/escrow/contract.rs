@@ -77,7 +77,7 @@ pub struct Contract {
     pub buyer_deposit: Piconero,
     /// The seller's security deposit, paid to (0,1); zero for none.
     pub seller_deposit: Piconero,
-    /// The arbiter's fee in basis points of the amount, due where the arbiter decides (ruling) or stands in (expiry).
+    /// The arbiter's fee in basis points of the amount, due after a ruling and at expiry.
     pub arbiter_fee_bps: u16,
     /// The operator's fee, if any.
     pub platform_fee: Option<PlatformFee>,

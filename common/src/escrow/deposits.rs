@@ -162,14 +162,18 @@ impl Deposits {
     }
 
     /// Makes room for one more output in a full escrow: one that is not credited goes first, then the smallest, and only
-    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment.
-    pub fn make_room(&self, seen: &Sighting, dust: Piconero) -> Self {
+    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment. With `worthless` only what can
+    /// never count goes.
+    pub fn make_room(&self, seen: &Sighting, dust: Piconero, worthless: bool) -> Self {
         let mut next = self.clone();
         if self.0.len() < MAX_OUTPUTS || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
         let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.amount);
-        if let Some(least) = self.0.iter().min_by_key(|deposit| rank(deposit))
+        let may_go = |deposit: &&Deposit| {
+            !worthless || matches!(deposit.refused, Some(Refusal::Dust | Refusal::Locked))
+        };
+        if let Some(least) = self.0.iter().filter(may_go).min_by_key(|deposit| rank(deposit))
             && (least.refused.is_some() || least.amount < seen.amount)
         {
             next.0.retain(|deposit| deposit.output != least.output);

@@ -19,9 +19,9 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     }
     let dust = escrow.contract.dust_limit;
     let sighted = match &escrow.phase {
+        Phase::Open { .. } => escrow.deposits.make_room(seen, dust, false).sight(seen, dust),
         // Once an outcome stands nothing it rests on is put aside for another.
-        Phase::Open { .. } => escrow.deposits.make_room(seen, dust).sight(seen, dust),
-        _ => escrow.deposits.sight(seen, dust),
+        _ => escrow.deposits.make_room(seen, dust, true).sight(seen, dust),
     };
     let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
     let Deposit { output, slot, amount, height, .. } = deposit;

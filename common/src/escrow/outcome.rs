@@ -63,7 +63,7 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// The arbiter is paid where it decides or stands in for a silent party.
+    /// The arbiter is paid after a ruling and at expiry, whoever signs.
     pub fn pays_arbiter(self) -> bool {
         matches!(self, Self::Ruling | Self::Expiry)
     }

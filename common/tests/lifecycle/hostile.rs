@@ -354,6 +354,19 @@ fn an_approval_that_comes_after_its_turn_counts_and_stops_nobody() {
 }
 
 #[test]
+fn dust_cannot_hide_a_payment_from_the_server_once_an_outcome_stands_either() {
+    let mut sim = released();
+    while sim.escrow.deposits.all().len() < MAX_OUTPUTS {
+        let dust = sim.output(Slot::SellerDeposit, Piconero(1));
+        sim.see(dust).unwrap();
+    }
+    let counts = sim.output(Slot::SellerDeposit, sim.escrow.contract.dust_limit);
+    sim.see(counts).unwrap();
+    assert!(sim.escrow.deposits.get(counts.output).is_some_and(|deposit| deposit.refused.is_none()));
+    assert_eq!(sim.escrow.deposits.all().len(), MAX_OUTPUTS);
+}
+
+#[test]
 fn what_a_payout_returns_to_the_escrow_is_no_deposit() {
     let mut sim = released();
     let before = sim.escrow.deposits.all().len();

@@ -45,7 +45,7 @@ prop_compose! {
             arbiter_fee_bps: fees.0,
             platform_fee: with_platform.then(|| PlatformFee { bps: fees.1, address: address(2_000) }),
             max_network_fee: Piconero(amount / 2),
-            max_residue: Piconero(1_000),
+            max_residue: Piconero(amount / 2),
             ..contract()
         };
         if same_address {

@@ -57,7 +57,7 @@ enum Command {
     List,
     /// Show an escrow as the server tells it.
     Show(Which),
-    /// Show in a few lines where an escrow stands and what is expected of you.
+    /// Show in a few lines where an escrow stands. What waits for your word, aegis run says.
     Status {
         #[command(flatten)]
         which: Which,
@@ -75,7 +75,7 @@ enum Command {
     Accept {
         #[command(flatten)]
         which: Which,
-        /// Pin unknown keys as they come from the server. Compare safety numbers instead where you can.
+        /// Pin unknown keys as they come from the server. Compare safety numbers (aegis safety) before you pay or deliver.
         #[arg(long)]
         trust_first_use: bool,
     },

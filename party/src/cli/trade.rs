@@ -246,7 +246,20 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let act = act?;
     let kind = act.kind();
     let desk = context.desk()?;
-    let mut held = desk.hold(which.id).await?;
+    let mut held = match desk.hold(which.id).await {
+        // The word must not depend on a server that is away or shows what can't be.
+        Err(EngineError::Client(_) | EngineError::Fault(_)) if matches!(act, Act::Dispute { .. }) => {
+            desk.sign_aside(which.id, act)?;
+            let document = serde_json::json!({"id": which.id, "kept": kind});
+            output::result(context.json, &document, || {
+                format!(
+                    "{kind}: signed and kept; it is sent when the server takes it. To carry it yourself: aegis tell"
+                )
+            });
+            return Ok(());
+        }
+        held => held?,
+    };
     let receipt = match held.said(&act).await? {
         Some(receipt) => receipt,
         None => held.say(act, None).await?,

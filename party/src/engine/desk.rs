@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, RwLock};
 
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::statement::{Act, StatementRef};
+use aegis_common::escrow::statement::{Act, Statement, StatementRef};
 use aegis_common::hash::Key32;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
@@ -130,12 +130,29 @@ impl Desk {
         change: impl FnOnce(&mut Book) -> Result<T, Fault>,
     ) -> Result<T, EngineError> {
         let _lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
-        let unknown = || EngineError::Person("this escrow is not known here yet: show it first".to_owned());
+        let unknown =
+            || EngineError::Person("this escrow is not known here yet: only after aegis accept".to_owned());
         let mut book = self.stored(id)?.ok_or_else(unknown)?;
         let changed = change(&mut book)?;
         let bytes = serde_json::to_vec(&book).map_err(|error| EngineError::Book(error.to_string()))?;
         self.books.seal(&Self::record(id), &bytes)?;
         Ok(changed)
+    }
+
+    /// Signs a word from what the book knows and keeps it, to be sent as soon as the server takes it; for a dispute, which
+    /// must be there to be carried by another way when the server is away or hides it.
+    pub fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
+        let signing = |statement: Statement| self.keys(|keys| statement.sign(keys.identity().signing_key()));
+        self.amend(id, |book| {
+            let unsigned = |why: &str| Fault::Payout(why.to_owned());
+            if book.pending.is_some() {
+                return Err(unsigned("another word of yours still waits for the server"));
+            }
+            let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
+            let signed = signing(statement).map_err(|_| unsigned("the statement can't be signed"))?;
+            book.pending = Some(Pending { signed, view_key: None });
+            Ok(())
+        })
     }
 
     /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the

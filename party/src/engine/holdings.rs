@@ -37,19 +37,21 @@ impl Holdings {
     /// it never saw, or what it was sent too many of, so that nobody can stop a payout by paying the escrow; what is left
     /// out stays with the escrow.
     pub(super) fn suffice(&self, contract: &Contract) -> bool {
-        let sum = |slot: Slot| {
-            let own = self.paid.iter().filter(|(known, ..)| *known == slot);
-            Piconero::sum(own.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
+        let received = |slot: Slot| match slot {
+            Slot::Payment => self.received.payment,
+            Slot::SellerDeposit => self.received.seller_deposit,
+            Slot::BuyerDeposit => self.received.buyer_deposit,
         };
-        let covered = |slot: Slot| {
-            let there = match slot {
-                Slot::Payment => self.received.payment,
-                Slot::SellerDeposit => self.received.seller_deposit,
-                Slot::BuyerDeposit => self.received.buyer_deposit,
-            };
-            there >= sum(slot).min(slot.required(contract))
+        self.counted.len() >= MAX_OUTPUTS || self.covered(contract, received)
+    }
+
+    /// Whether these sums hold in each slot what the contract asks for, or all that the own wallet sees.
+    pub(super) fn covered(&self, contract: &Contract, there: impl Fn(Slot) -> Piconero) -> bool {
+        let own = |slot: Slot| {
+            let paid = self.paid.iter().filter(|(known, ..)| *known == slot);
+            Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
         };
-        self.counted.len() >= MAX_OUTPUTS || Slot::ALL.into_iter().all(covered)
+        Slot::ALL.into_iter().all(|slot| there(slot) >= own(slot).min(slot.required(contract)))
     }
 }
 

@@ -5,6 +5,7 @@
 
 use aegis_common::address::AddressKind;
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::outcome::{Authority, Outcome};
 use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
@@ -54,19 +55,25 @@ impl Engine {
         if holdings.counted.len() != view.spends.len() {
             return Ok(Progress::Asks("your own wallet does not see all deposits as final yet".to_owned()));
         }
-        if !holdings.suffice(&held.book.contract) {
-            return match view.syncs.as_slice() {
-                [] => Ok(Progress::Asks(
-                    "the server does not name all deposits that your wallet sees".to_owned(),
-                )),
-                // More has become final since this attempt began; the next one divides what is final now.
-                _ => self.sync(held, session, &view, next(view.attempt)?).await,
-            };
-        }
-        let agreed = match self.agree(held, &view, &holdings)? {
-            Ok(agreed) => agreed,
+        let Authorised { outcome, authority } = match self.agree(held, &view, &holdings)? {
+            Ok(authorised) => authorised,
             Err(asks) => return Ok(asks),
         };
+        if !holdings.suffice(&held.book.contract) {
+            // More has become final since this attempt began: the next one divides it, once the server knows of it too.
+            let known = |slot: Slot| {
+                let view = held.view.deposits.iter().find(|view| view.slot == slot);
+                view.map_or(Piconero::ZERO, |view| view.final_amount.piconero)
+            };
+            return match holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
+                true => self.sync(held, session, &view, next(view.attempt)?).await,
+                false => Ok(Progress::Asks(
+                    "the server does not know all deposits that your wallet sees".to_owned(),
+                )),
+            };
+        }
+        let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
+        let agreed = Agreed { outcome, shares };
         let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
         let synced = held.book.find(role, synced).is_some();
         if view.shares != agreed.shares {
@@ -96,13 +103,13 @@ impl Engine {
     }
 
     /// Whether this participant may sign what the server says stands: authorised by the statements, the one outcome it
-    /// ever signs, and consented to. Gives the shares.
+    /// ever signs, and consented to.
     fn agree(
         &self,
         held: &Held<'_>,
         view: &PayoutView,
         holdings: &Holdings,
-    ) -> Result<Result<Agreed, Progress>, EngineError> {
+    ) -> Result<Result<Authorised, Progress>, EngineError> {
         let book = &held.book;
         let now = self.clock.now();
         let authorised = |funded: &bool| authorised(&book.contract, &book.transcript, *funded, now);
@@ -119,7 +126,6 @@ impl Engine {
         if book.outcome.is_some_and(|signed| signed != outcome) {
             return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
         }
-        let shares = payout::shares(&book.contract, &holdings.received, outcome, authority)?;
         // At expiry nobody has spoken, as far as this participant was shown: whether that is so is the person's to judge.
         let standing = match authority {
             Authority::Expiry => self.policy.expiry == Expiry::Sign && book.heard.is_empty(),
@@ -134,7 +140,7 @@ impl Engine {
             let asks = format!("a payout waits for your consent: aegis consent{heard}");
             return Ok(Err(Progress::Asks(asks)));
         }
-        Ok(Ok(Agreed { outcome, shares }))
+        Ok(Ok(Authorised { outcome, authority }))
     }
 
     /// Binds this participant to the outcome, durably, right before its signature and not earlier: exported signing data

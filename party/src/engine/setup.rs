@@ -144,7 +144,7 @@ fn may_accept(desk: &Desk, held: &Held<'_>, policy: &Policy) -> Result<(), Engin
             PinCheck::Same(_) => {}
             PinCheck::Unknown if policy.accept == Accept::Any => {}
             PinCheck::Unknown => {
-                let how = "compare: aegis safety, aegis pin add; or accept with --trust-first-use";
+                let how = "store their pin: aegis pin add; or accept with --trust-first-use and then compare: aegis safety";
                 return Err(EngineError::Person(format!("the keys of {name} are unknown here; {how}")));
             }
             PinCheck::Changed(_) => {

@@ -71,7 +71,7 @@ pub fn text(contract: &Contract, role: Role, peers: &[(String, PinCheck)]) -> St
             format!("buyer {}, seller {}", xmr(contract.buyer_deposit), xmr(contract.seller_deposit)),
         ),
         line("at expiry", format!("{at_expiry}, unless somebody disputes before {}", contract.expires_at)),
-        line("arbiter fee", format!("{}, where it decides or stands in", percent(contract.arbiter_fee_bps))),
+        line("arbiter fee", format!("{}, after a ruling or at expiry", percent(contract.arbiter_fee_bps))),
         line("platform fee", platform),
         line(
             "payout costs",

@@ -4,7 +4,6 @@
 use std::pin::Pin;
 
 use aegis_common::address::Address;
-use aegis_common::amount::Piconero;
 use aegis_common::chain::{Tx, prove_payment};
 use aegis_common::escrow::deposits::{Refusal as NotCredited, Sighting};
 use aegis_common::escrow::event::Event;
@@ -53,8 +52,14 @@ pub(super) async fn look_up(
     let mut latest = channel.ask(Work::Command(Command::Read), None).await?;
     let escrow = latest.escrow.clone();
     let look = Look { world, finder, escrow: &escrow };
+    let mut failed = None;
     for txid in escrow.unmined() {
-        for event in look.events(txid).await? {
+        // One that can't be looked up now must not hide the others.
+        let events = look.events(txid).await.unwrap_or_else(|refusal| {
+            failed = Some(refusal);
+            Vec::new()
+        });
+        for event in events {
             match channel.ask(Work::Event(event), None).await {
                 Ok(snapshot) => latest = snapshot,
                 Err(Fault::Refused(Refusal::Rejected(_))) => {}
@@ -71,7 +76,7 @@ pub(super) async fn look_up(
             Err(fault) => return Err(fault),
         }
     }
-    Ok(latest)
+    failed.map_or(Ok(latest), |refusal| Err(refusal.into()))
 }
 
 struct Look<'a> {
@@ -88,11 +93,9 @@ impl Look<'_> {
             Refusal::Unavailable
         };
         let found = match self.finder.find(txid).await {
-            // It exists and is of a kind that no wallet has made for years, so it is not the payout it was approved as.
-            Err(NodeError::Unreadable) => {
-                let payments = Payments { to: Vec::new(), fee: Piconero::ZERO };
-                return Ok(vec![Event::PayoutSeen { txid, height: None, payments }]);
-            }
+            // It exists, says a node, and is of a kind that no wallet has made for years: then it is not the payout it was
+            // approved as. The next attempt may begin; nothing is voided, since another node may know better.
+            Err(NodeError::Unreadable) => return Ok(vec![Event::PayoutLost { txid }]),
             found => found.map_err(unavailable)?,
         };
         let height = match &found {

@@ -110,7 +110,7 @@ concerns! {
         "AEGIS_FINALITY_DEPTH" = "10" => finality_depth: u32, between(10, 100);
         /// Seconds until a silent signer is replaced, 5 to 2592000; a request may ask for another number.
         "AEGIS_COSIGN_SECONDS" = "86400" => cosign_seconds: u32, between(5, 2_592_000);
-        /// The arbiter's fee in basis points of the amount, 0 to 2500; due where the arbiter decides or stands in.
+        /// The arbiter's fee in basis points of the amount, 0 to 2500; due after a ruling and at expiry.
         "AEGIS_ARBITER_FEE_BPS" = "100" => arbiter_fee_bps: u16, between(0, 2500);
         /// Your fee in basis points of what the seller is paid, 0 to 2500.
         "AEGIS_PLATFORM_FEE_BPS" = "0" => platform_fee_bps: u16, between(0, 2500);

@@ -65,8 +65,6 @@ impl NodePool {
         F: Future<Output = Result<T, NodeError>>,
     {
         let mut failure = NodeError::NoneUsable;
-        // How many nodes know that there is nothing for this program, as against those that could not be asked.
-        let mut sure = 0;
         for (_, node) in self.order() {
             let outcome = async {
                 node.ensure_network().await?;
@@ -75,7 +73,6 @@ impl NodePool {
             match node.judge(outcome.await) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
-                    sure += usize::from(matches!(error, NodeError::Missing | NodeError::Unreadable));
                     // That one node knows it says more than that another does not.
                     if failure != NodeError::Unreadable
                         && (failure != NodeError::Missing || error == NodeError::Unreadable)
@@ -85,11 +82,7 @@ impl NodePool {
                 }
             }
         }
-        // A single node's word voids nothing while another may know better.
-        match failure {
-            NodeError::Unreadable if sure < self.nodes.len() => Err(NodeError::NoneUsable),
-            other => Err(other),
-        }
+        Err(failure)
     }
 
     /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees

@@ -62,7 +62,7 @@ impl People {
             finality_depth: 10,
             dust_limit: Piconero(100_000_000),
             max_network_fee: Piconero(10_000_000_000),
-            max_residue: Piconero(1_000_000),
+            max_residue: Piconero(1_250_000_000),
             cosign_seconds: 3_600,
         }
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use aegis_harness::process::RunDir;
+use aegis_harness::programs::Programs;
 use aegis_harness::scenario::{self, Report, Story};
 use aegis_harness::world::World;
 use anyhow::{Context, Result};
@@ -50,7 +51,10 @@ fn how_to_go_on(world: &World) -> Result<()> {
     print("\nleft running:")?;
     print(&format!("  server   {}", world.server.url()))?;
     print(&format!("  monerod  {} ", world.chain.daemon()))?;
-    print(&format!("  blocks   scripts/devnet --dir {} mine N", world.run.path().display()))?;
+    print(&format!(
+        "  blocks   none come by themselves: scripts/devnet --dir {} mine N",
+        world.run.path().display()
+    ))?;
     let alice = &world.person("alice")?.program;
     let login = world.run.private_file(
         "alice.env",
@@ -61,7 +65,8 @@ fn how_to_go_on(world: &World) -> Result<()> {
         ),
     )?;
     print(&format!("  to be alice:   . {}", login.display()))?;
-    print(&format!("                 aegis --home {} list", alice.home().display()))?;
+    let aegis = Programs::locate()?.participant;
+    print(&format!("                 {} --home {} list", aegis.display(), alice.home().display()))?;
     print("  to stop all:   scripts/demo --stop")
 }
 

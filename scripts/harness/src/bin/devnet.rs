@@ -79,7 +79,10 @@ async fn status(dir: &Path) -> Result<()> {
     say(&format!("monerod  127.0.0.1:{} (RPC), {} (ZMQ)", state.node, state.zmq))?;
     say(&format!("wallet   127.0.0.1:{}; its login stands in {}", state.wallet, State::path(dir).display()))?;
     say(&format!("funds    {} XMR unlocked at {}", funds.unlocked().await?.xmr(), funds.address()))?;
-    say("use      AEGIS_NETWORK=regtest AEGIS_NODES=http://127.0.0.1:PORT for the server,")?;
+    say(&format!(
+        "use      AEGIS_NETWORK=regtest AEGIS_NODES=http://127.0.0.1:{} for the server,",
+        state.node
+    ))?;
     say(&format!("         aegis run --daemon {} for a participant;", chain.daemon()))?;
     say("         scripts/devnet mine N | fund ADDRESS XMR | reorg DEPTH | down")
 }

@@ -17,7 +17,7 @@ use super::{Deal, Story, expiry};
 use crate::participant::Refused;
 use crate::world::{Person, World};
 
-/// Eight setups at a time on two cores.
+/// Eight setups at a time.
 const SETUP_LIMIT: Duration = Duration::from_secs(480);
 const EVERY: Duration = Duration::from_millis(500);
 
