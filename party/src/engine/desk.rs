@@ -145,6 +145,9 @@ impl Desk {
         let signing = |statement: Statement| self.keys(|keys| statement.sign(keys.identity().signing_key()));
         self.amend(id, |book| {
             let unsigned = |why: &str| Fault::Payout(why.to_owned());
+            if book.pending.as_ref().is_some_and(|waiting| waiting.signed.statement.act == act) {
+                return Ok(());
+            }
             if book.pending.is_some() {
                 return Err(unsigned("another word of yours still waits for the server"));
             }

@@ -64,8 +64,11 @@ impl Engine {
                     held.save()?;
                     message
                 }
-                // The wallet is ahead of the book: its output was lost in a crash and can't be made again.
-                Err(EngineError::Wallet(WalletError::AlreadyMultisig | WalletError::WrongRound)) => {
+                // The wallet is ahead of the book, or was killed while it wrote its files: its output was lost in a crash
+                // and can't be made again. No address has been attested yet, so nothing is lost with it.
+                Err(EngineError::Wallet(
+                    WalletError::AlreadyMultisig | WalletError::WrongRound | WalletError::CannotOpen,
+                )) => {
                     return restart(held, attempt, "a wallet output was lost").await;
                 }
                 Err(other) => return Err(other),
