@@ -80,7 +80,6 @@ codes! {
     FundsSeen "funds_seen" 409 "Money has been seen on its way; the escrow can no longer be deleted.";
     BadSplit "bad_split" 422 "The parts of a split must add up to the escrow's amount.";
     UnknownDeposit "unknown_deposit" 409 "No such deposit is known.";
-    NotFinal "not_final" 409 "A deposit is not final yet.";
     // Payout
     NotPayable "not_payable" 409 "The deposits are not all final; nothing can be paid now.";
     StaleNonces "stale_nonces" 409 "The signing data is stale; export, exchange and build again.";

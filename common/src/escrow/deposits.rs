@@ -162,17 +162,21 @@ impl Deposits {
     }
 
     /// Makes room for one more output in a full escrow: one that is not credited goes first, then the smallest, and only
-    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment. With `worthless` only what can
-    /// never count goes.
-    pub fn make_room(&self, seen: &Sighting, dust: Piconero, worthless: bool) -> Self {
+    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment. What is final stays where
+    /// an outcome stands that may divide it.
+    pub fn make_room(&self, seen: &Sighting, dust: Piconero, stands: bool) -> Self {
         let mut next = self.clone();
         if self.0.len() < MAX_OUTPUTS || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
+        let same_key = |deposit: &&Deposit| deposit.key == seen.key;
+        let counts_before = (seen.height.is_some(), seen.amount);
+        // A copy of a key that another output has already counts for nothing.
+        if self.0.iter().filter(same_key).any(|twin| (twin.height.is_some(), twin.amount) >= counts_before) {
+            return next;
+        }
         let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.amount);
-        let may_go = |deposit: &&Deposit| {
-            !worthless || matches!(deposit.refused, Some(Refusal::Dust | Refusal::Locked))
-        };
+        let may_go = |deposit: &&Deposit| !(stands && deposit.is_final);
         if let Some(least) = self.0.iter().filter(may_go).min_by_key(|deposit| rank(deposit))
             && (least.refused.is_some() || least.amount < seen.amount)
         {
@@ -203,6 +207,15 @@ impl Deposits {
         let lost = next.0.remove(place);
         next.count_keys_once();
         Some((next, lost))
+    }
+
+    /// These without the outputs of a transaction, and those.
+    pub fn without(&self, tx: Hash32) -> (Self, Vec<Deposit>) {
+        let (gone, rest): (Vec<_>, Vec<_>) =
+            self.0.iter().cloned().partition(|deposit| deposit.output.tx == tx);
+        let mut next = Self(rest);
+        next.count_keys_once();
+        (next, gone)
     }
 
     /// Undoes all blocks above a height; gives the outputs that were in them. What lies below is final only while it

@@ -18,27 +18,28 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
         return Err(Rejected::AlreadyDone);
     }
     let dust = escrow.contract.dust_limit;
-    let sighted = match &escrow.phase {
-        Phase::Open { .. } => escrow.deposits.make_room(seen, dust, false).sight(seen, dust),
-        // Once an outcome stands nothing it rests on is put aside for another.
-        _ => escrow.deposits.make_room(seen, dust, true).sight(seen, dust),
-    };
+    // Once an outcome stands, nothing it rests on is put aside for another.
+    let stands = matches!(escrow.phase, Phase::Settling(_) | Phase::Completed { .. });
+    let sighted = escrow.deposits.make_room(seen, dust, stands).sight(seen, dust);
     let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
     let Deposit { output, slot, amount, height, .. } = deposit;
     let notice = match deposit.refused {
         Some(reason) => Notice::DepositRefused { output, amount, reason },
         None => Notice::DepositSeen { output, slot, amount, height },
     };
+    // What is most likely the residue of a payout that has yet to be proven is kept without a word.
+    let is_expected = escrow.settling().is_some_and(|settling| settling.approval(output.tx).is_some());
+    let effects = if is_expected { Vec::new() } else { vec![Effect::Notify(notice)] };
     let next = refund_if_late(Escrow { deposits, ..escrow.clone() }, now);
-    Ok((next, vec![Effect::Notify(notice)]))
+    Ok((next, effects))
 }
 
-/// What an approved payout returns to the escrow's own address is no deposit.
+/// What the payout returns to the escrow's own address is no deposit. Only a payout that was proven counts: an approval may
+/// name any transaction, also one that pays a deposit.
 fn is_residue(escrow: &Escrow, seen: &Sighting) -> bool {
     match &escrow.phase {
-        Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => {
-            settling.approval(seen.output.tx).is_some()
-        }
+        Phase::Settling(settling) => settling.seen.is_some_and(|payout| payout.txid == seen.output.tx),
+        Phase::Completed { txid, .. } => *txid == seen.output.tx,
         _ => false,
     }
 }
@@ -141,8 +142,14 @@ pub(super) fn payout_seen(
     if !news {
         return Err(Rejected::AlreadyDone);
     }
-    let next = Settling { seen: Some(seen), approved: true, approvals, ..settling.clone() };
-    Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutSeen { txid, height })]))
+    let was_expected = settling.approval(txid).is_some();
+    let settling = Settling { seen: Some(seen), approved: true, approvals, ..settling.clone() };
+    // Its residue may have been taken for a deposit before it was known.
+    let (deposits, residue) = escrow.deposits.without(txid);
+    let next = with_settling(&Escrow { deposits, ..escrow.clone() }, settling);
+    let mut effects = if was_expected { Vec::new() } else { reverted(residue) };
+    effects.push(Effect::Notify(Notice::PayoutSeen { txid, height }));
+    Ok((next, effects))
 }
 
 pub(super) fn payout_lost(escrow: &Escrow, txid: Hash32, now: Timestamp) -> Result<Applied, Rejected> {

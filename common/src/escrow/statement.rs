@@ -27,8 +27,9 @@ pub mod bounds {
     pub const MESSAGE: usize = 1_024;
     /// Bytes in a reason.
     pub const REASON: usize = 4_000;
-    /// Hex digits in exported signing data (about 900 bytes an output, so some 70 outputs).
-    pub const SYNC: usize = 131_072;
+    /// Hex digits in exported signing data. The wallet exports every output it ever received, some 900 digits each, dust
+    /// too; so this bounds how many outputs an escrow may receive, about 1,150, before it can't be paid out any more.
+    pub const SYNC: usize = 1_048_576;
     /// Hex digits in a transaction set.
     pub const TXSET: usize = 524_288;
     /// Transaction keys: the main one and one for every output.

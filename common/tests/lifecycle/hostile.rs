@@ -14,9 +14,9 @@ use aegis_common::role::Role;
 use aegis_common::testing::{Sim, contract, hash};
 use aegis_common::time::SignedDuration;
 
-const FEE: Piconero = Piconero(50_000_000);
+pub const FEE: Piconero = Piconero(50_000_000);
 
-fn released() -> Sim {
+pub fn released() -> Sim {
     let mut sim = Sim::new(contract());
     sim.active();
     sim.say(Role::Buyer, Act::Confirm {}).unwrap();
@@ -351,28 +351,4 @@ fn an_approval_that_comes_after_its_turn_counts_and_stops_nobody() {
     sim.tip = 2_000;
     sim.mine(10);
     assert_eq!(sim.status(), Status::CompletedReleased);
-}
-
-#[test]
-fn dust_cannot_hide_a_payment_from_the_server_once_an_outcome_stands_either() {
-    let mut sim = released();
-    while sim.escrow.deposits.all().len() < MAX_OUTPUTS {
-        let dust = sim.output(Slot::SellerDeposit, Piconero(1));
-        sim.see(dust).unwrap();
-    }
-    let counts = sim.output(Slot::SellerDeposit, sim.escrow.contract.dust_limit);
-    sim.see(counts).unwrap();
-    assert!(sim.escrow.deposits.get(counts.output).is_some_and(|deposit| deposit.refused.is_none()));
-    assert_eq!(sim.escrow.deposits.all().len(), MAX_OUTPUTS);
-}
-
-#[test]
-fn what_a_payout_returns_to_the_escrow_is_no_deposit() {
-    let mut sim = released();
-    let before = sim.escrow.deposits.all().len();
-    let txid = sim.pay();
-    let mut residue = sim.output(Slot::Payment, Piconero(162_000_000));
-    residue.output.tx = txid;
-    assert_eq!(sim.see(residue), Err(Rejected::AlreadyDone));
-    assert_eq!(sim.escrow.deposits.all().len(), before);
 }

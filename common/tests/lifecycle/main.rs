@@ -4,6 +4,7 @@
 
 mod driver;
 mod ends;
+mod floods;
 mod hostile;
 mod invariants;
 mod payouts;

@@ -113,7 +113,11 @@ impl Node {
     }
 
     pub fn note_disagreement(&self, note: Option<String>) {
-        lock(&self.knowledge).disagreement = note;
+        let mut knowledge = lock(&self.knowledge);
+        if let Some(note) = note.as_ref().filter(|_| knowledge.disagreement.is_none()) {
+            tracing::warn!(node = self.number, %note, "a node disagrees with the one that is followed");
+        }
+        knowledge.disagreement = note;
     }
 
     /// Makes sure, once after each outage, that the node is of our network.
@@ -371,15 +375,6 @@ impl Node {
             }
         }
         Ok((tx, place))
-    }
-
-    /// The estimated fee in piconero a byte of weight.
-    pub async fn fee_per_byte(&self) -> Result<u64, NodeError> {
-        #[derive(Deserialize)]
-        struct Reply {
-            fee: u64,
-        }
-        self.http.rpc::<Reply>("get_fee_estimate", json!({})).await.map(|reply| reply.fee)
     }
 }
 

@@ -240,9 +240,4 @@ impl NodePool {
             Err(error) => Err(error),
         }
     }
-
-    /// The estimated fee in piconero a byte of weight: one node's word.
-    pub async fn fee_per_byte(&self) -> Result<u64, NodeError> {
-        self.first(|node| async move { node.fee_per_byte().await }).await
-    }
 }
