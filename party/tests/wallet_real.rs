@@ -4,6 +4,7 @@
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use aegis::keys::Secret;
@@ -35,9 +36,23 @@ fn damaged(message: &str) -> String {
     format!("{}{other}{}", &message[..at], &message[at + 1..])
 }
 
+/// The number of the wallet process that was started in a folder.
+fn pid_of(folder: &Path) -> String {
+    let config = folder.canonicalize().unwrap().join("wallet-rpc.conf");
+    let found = Command::new("pgrep")
+        .args(["-f", "-x"])
+        .arg(format!(".*--config-file {}", config.display()))
+        .output();
+    String::from_utf8(found.unwrap().stdout).unwrap().trim().to_owned()
+}
+
 async fn start(node: &Monerod, dir: &Path) -> MultisigWallet {
     let access = WalletAccess::Own(options(node, &dir.join("rpc")));
-    MultisigWallet::start(access, Secret::random().unwrap(), &dir.join("marks")).await.unwrap()
+    MultisigWallet::start(access, party_password(), &dir.join("marks")).await.unwrap()
+}
+
+fn party_password() -> Secret {
+    Secret::new("of the wallet files")
 }
 
 async fn three_parties(node: &Monerod, dir: &Path) -> Vec<MultisigWallet> {
@@ -305,8 +320,8 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_pr
 
     // The cosigner's process dies and the proposer's gets stuck; the next sessions find them restarted.
     for (who, signal) in [("buyer", "-KILL"), ("arbiter", "-STOP")] {
-        let pid = std::fs::read_to_string(dir.path().join(who).join("rpc/wallet-rpc.pid")).unwrap();
-        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        let pid = pid_of(&dir.path().join(who).join("rpc"));
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         // On a loaded machine a thread of a process that is being stopped still answers for a moment.
         let is_stopped =
             || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "));
@@ -331,6 +346,37 @@ async fn stale_data_heals_by_a_fresh_exchange_also_after_a_killed_and_a_stuck_pr
         party.stop().await.unwrap();
     }
     bank.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wallet_that_cannot_be_opened_takes_no_other_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Monerod::start().await;
+    let party = start(&node, dir.path()).await;
+    let [whole, broken]: [WalletName; 2] = ["escrow-1", "escrow-2"].map(|name| name.parse().unwrap());
+    for name in [&whole, &broken] {
+        party.create(name).await.unwrap();
+    }
+    let keys = dir.path().join(format!("rpc/wallets/{broken}.keys"));
+    drop(party.session(&whole).await.unwrap());
+    std::fs::write(&keys, b"half").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(party.session(&broken).await, Err(WalletError::CannotOpen)));
+        let mut session = party.session(&whole).await.unwrap();
+        assert!(!session.status().await.unwrap().multisig);
+    }
+    // Another process that was left with the wallet open is asked to close it.
+    let login = std::fs::read_to_string(dir.path().join("rpc/wallet-rpc.conf")).unwrap();
+    let value = |key: &str| login.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let url = format!("http://127.0.0.1:{}", value("rpc-bind-port="));
+    let login = aegis::wallet::Login {
+        username: "aegis".to_owned(),
+        password: Secret::new(value("rpc-login=aegis:")),
+    };
+    let access = WalletAccess::Given { url, login };
+    let given = MultisigWallet::start(access, party_password(), &dir.path().join("marks-2")).await.unwrap();
+    given.session(&whole).await.unwrap();
+    party.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -366,7 +412,7 @@ async fn a_wallet_folder_has_one_user_private_files_and_no_login_on_the_command_
     ));
     let pid = process.pid().unwrap();
     drop(process);
-    // A killed run leaves its pid file; the next one starts cleanly over it.
+    // A killed run leaves its configuration; the next one starts cleanly over it.
     let next = WalletProcess::start(options).await.unwrap();
     assert_ne!(next.pid().unwrap(), pid);
     next.stop().await.unwrap();

@@ -12,6 +12,10 @@ use crate::keys::{PinCheck, PinSource};
 use crate::policy::{Accept, Policy};
 use crate::wallet::{RoundOutput, WalletError, WalletName};
 
+/// Why a setup begins anew: the wallet was killed before it handed out its output, or while it wrote its files and can't
+/// open them again. Who owes a round or the attestation has not attested this attempt's address: nothing is lost with it.
+const LOST: &str = "a wallet output was lost";
+
 /// What a step did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
@@ -32,7 +36,15 @@ impl Engine {
             None => Ok(Progress::Nothing),
             Some(Owed::Acceptance) => self.accept_by_policy(held).await,
             Some(Owed::Round(round)) => self.send_round(held, attempt, round).await,
-            Some(Owed::Attestation) => self.attest(held, attempt).await,
+            Some(Owed::Attestation) => match self.attest(held, attempt).await {
+                // Where the addresses are known an attestation may be out, though the server says that it refused it.
+                Err(EngineError::Wallet(WalletError::CannotOpen))
+                    if held.book.attempts.get(&attempt).is_none_or(|book| book.addresses.is_none()) =>
+                {
+                    restart(held, attempt, LOST).await
+                }
+                attested => attested,
+            },
         }
     }
 
@@ -64,13 +76,10 @@ impl Engine {
                     held.save()?;
                     message
                 }
-                // The wallet is ahead of the book, or was killed while it wrote its files: its output was lost in a crash
-                // and can't be made again. No address has been attested yet, so nothing is lost with it.
+                // The wallet is ahead of the book: its output was lost in a crash and can't be made again.
                 Err(EngineError::Wallet(
                     WalletError::AlreadyMultisig | WalletError::WrongRound | WalletError::CannotOpen,
-                )) => {
-                    return restart(held, attempt, "a wallet output was lost").await;
-                }
+                )) => return restart(held, attempt, LOST).await,
                 Err(other) => return Err(other),
             },
         };

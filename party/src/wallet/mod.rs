@@ -28,4 +28,5 @@ pub use replies::{
     Balance, Described, Destination, IncomingTransfer, MadeTxset, MultisigStatus, Recipient, SignedTxset,
     SubaddressBalance, SubaddressIndex, Transfer, Transfers,
 };
+pub(crate) use rpc::Limits;
 pub use rpc::{Login, WalletRpc};

@@ -86,12 +86,27 @@ impl MultisigWallet {
     pub async fn session(&self, name: &WalletName) -> Result<Session<'_>, WalletError> {
         let mut state = self.ready().await?;
         if state.open.as_ref() != Some(name) {
-            state.open = None;
-            let opened = state.rpc.open_wallet(&name.to_string(), &self.password).await;
-            note(&mut state, opened)?;
-            state.open = Some(name.clone());
+            let mut opened = self.open(&mut state, name).await;
+            if matches!(opened, Err(WalletError::CannotOpen)) {
+                // The wallet gives one answer to whatever went wrong, also to a file that it still holds itself. Only that of
+                // a process that holds nothing says that the file is lost.
+                state.sick = true;
+                heal(&mut state).await?;
+                opened = self.open(&mut state, name).await;
+            }
+            opened?;
         }
         Ok(Session { wallet: self, state, name: name.clone() })
+    }
+
+    /// The wallet opens a file beside the one that is open and drops that only when it succeeds; so that one is closed
+    /// first, and what fails in saving it is an error of its own.
+    async fn open(&self, state: &mut State, name: &WalletName) -> Result<(), WalletError> {
+        close(state).await?;
+        let opened = state.rpc.open_wallet(&name.to_string(), &self.password).await;
+        settled(state, opened)?;
+        state.open = Some(name.clone());
+        Ok(())
     }
 
     /// Creates the wallet (1 to 5 s) and starts a session on it; [`WalletError::WalletExists`] if the name is taken.
@@ -101,9 +116,9 @@ impl MultisigWallet {
             return Err(WalletError::WalletExists);
         }
         let mut state = self.ready().await?;
-        state.open = None;
+        close(&mut state).await?;
         let created = state.rpc.create_wallet(&name.to_string(), &self.password).await;
-        note(&mut state, created)?;
+        settled(&mut state, created)?;
         state.open = Some(name.clone());
         let mut session = Session { wallet: self, state, name: name.clone() };
         session.make_durable().await?;
@@ -122,17 +137,44 @@ impl MultisigWallet {
 
     async fn ready(&self) -> Result<MutexGuard<'_, State>, WalletError> {
         let mut state = self.state.lock().await;
-        let State { process, rpc, open, sick } = &mut *state;
-        if let Some(process) = process
-            && (*sick || !process.is_running())
-        {
-            *open = None;
-            process.restart().await?;
-            *rpc = Arc::clone(process.rpc());
-        }
-        *sick = false;
+        heal(&mut state).await?;
         Ok(state)
     }
+}
+
+/// Starts our process anew where it died or may be stuck.
+async fn heal(state: &mut State) -> Result<(), WalletError> {
+    let State { process, rpc, open, sick } = state;
+    if let Some(process) = process
+        && (*sick || !process.is_running())
+    {
+        *open = None;
+        process.restart().await?;
+        *rpc = Arc::clone(process.rpc());
+    }
+    *sick = false;
+    Ok(())
+}
+
+/// Saves and closes whatever wallet is open; one that somebody else runs may hold one that we know nothing of.
+async fn close(state: &mut State) -> Result<(), WalletError> {
+    state.open = None;
+    let closed = state.rpc.close_wallet(true).await;
+    match settled(state, closed) {
+        Err(WalletError::NoWalletOpen) => Ok(()),
+        other => other,
+    }
+}
+
+/// After opening, making or closing a wallet: where that did not plainly succeed or plainly fail, what the process holds is
+/// unknown, and the next session starts it anew.
+fn settled<T>(state: &mut State, result: Result<T, WalletError>) -> Result<T, WalletError> {
+    let plain = [WalletError::CannotOpen, WalletError::NoWalletOpen, WalletError::WalletExists];
+    if let Err(error) = &result {
+        state.sick |=
+            plain.iter().all(|plain| std::mem::discriminant(plain) != std::mem::discriminant(error));
+    }
+    result
 }
 
 /// Remembers an unanswered call: the next session restarts our process and opens its wallet anew.

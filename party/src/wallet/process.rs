@@ -65,10 +65,6 @@ impl ProcessOptions {
         self.folder.join("wallet-rpc.conf")
     }
 
-    fn pid_path(&self) -> PathBuf {
-        self.folder.join("wallet-rpc.pid")
-    }
-
     fn log_path(&self) -> PathBuf {
         self.folder.join("wallet-rpc.log")
     }
@@ -134,8 +130,15 @@ pub struct WalletProcess {
 
 impl WalletProcess {
     /// Starts it and waits until it answers with a version this program knows.
-    pub async fn start(options: ProcessOptions) -> Result<Self, WalletError> {
+    pub async fn start(mut options: ProcessOptions) -> Result<Self, WalletError> {
         files::private_dir(&options.folder)?;
+        // One spelling, whatever the working directory and the links: the wallet runs in this folder, and a leftover is known
+        // by the path of its configuration.
+        options.folder = options.folder.canonicalize().map_err(FileError::at(&options.folder))?;
+        if options.program.components().nth(1).is_some() {
+            options.program =
+                std::path::absolute(&options.program).map_err(FileError::at(&options.program))?;
+        }
         files::private_dir(&options.wallet_dir())?;
         let lock = lock(&options.folder.join("lock"))?;
         let (child, rpc) = launch(&options).await?;
@@ -176,8 +179,7 @@ impl WalletProcess {
         if !matches!(asked, Ok(Ok(()))) || timeout(STOP_LIMIT, self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
         }
-        files::remove(&self.options.config_path())?;
-        Ok(files::remove(&self.options.pid_path())?)
+        Ok(files::remove(&self.options.config_path())?)
     }
 }
 
@@ -223,9 +225,6 @@ async fn launch_once(options: &ProcessOptions) -> Result<(Child, Arc<WalletRpc>)
         .kill_on_drop(true)
         .spawn()
         .map_err(|e| WalletError::NotStarted(format!("{}: {e}", options.program.display())))?;
-    if let Some(pid) = child.id() {
-        files::write_atomic(&options.pid_path(), pid.to_string().as_bytes())?;
-    }
     let rpc = WalletRpc::new(&format!("http://127.0.0.1:{port}"), Some(login))?;
     let deadline = Instant::now() + START_LIMIT;
     loop {
@@ -254,28 +253,31 @@ pub(super) fn known_version((major, minor): (u32, u32)) -> Result<(), WalletErro
     }
 }
 
-/// Ends the process of an earlier run of ours that was killed before it could. The caller holds the folder's lock.
+/// Ends processes of earlier runs of ours that were killed before they could. The caller holds the folder's lock.
 async fn end_leftover(options: &ProcessOptions) -> Result<(), WalletError> {
-    let Ok(text) = std::fs::read_to_string(options.pid_path()) else { return Ok(()) };
-    let Ok(pid) = text.trim().parse::<u32>() else { return Ok(()) };
-    // The number may belong to another program by now; only ours was started with this configuration file.
-    let is_ours = || {
-        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let config = options.config_path();
-        command.split(|byte| *byte == 0).any(|part| part == config.as_os_str().as_encoded_bytes())
-    };
-    if !is_ours() {
-        return Ok(());
-    }
-    let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().await;
-    killed.map_err(|e| WalletError::NotStarted(format!("an earlier process {pid} still runs: {e}")))?;
+    let config = options.config_path();
     for _ in 0..100 {
-        if !is_ours() {
-            return Ok(());
-        }
+        let Some(pid) = leftover(&config) else { return Ok(()) };
+        let killed = Command::new("kill").args(["-KILL", &pid]).stderr(Stdio::null()).status().await;
+        killed.map_err(|e| WalletError::NotStarted(format!("an earlier process {pid} still runs: {e}")))?;
         sleep(Duration::from_millis(50)).await;
     }
-    Err(WalletError::NotStarted(format!("an earlier process {pid} still runs")))
+    match leftover(&config) {
+        None => Ok(()),
+        Some(pid) => Err(WalletError::NotStarted(format!("an earlier process {pid} still runs"))),
+    }
+}
+
+/// The number of a process that was started with this configuration file, which only we do. Asked of the system: a file of
+/// our own would not know of one that was started just before we were killed.
+fn leftover(config: &Path) -> Option<String> {
+    std::fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
+        let command = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let mut words = command.split(|byte| *byte == 0).skip(1);
+        let ours = words.next() == Some(b"--config-file")
+            && words.next() == Some(config.as_os_str().as_encoded_bytes());
+        ours.then(|| entry.file_name().to_string_lossy().into_owned())
+    })
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ pub struct Login {
 
 /// How long a call may take and how much it may answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     pub(super) timeout: Duration,
     pub(super) bytes: usize,
 }
@@ -47,7 +47,7 @@ impl Limits {
     }
 
     /// Answers from memory: milliseconds.
-    pub(super) const QUICK: Self = Self::new(20, 1 << 20);
+    pub(crate) const QUICK: Self = Self::new(20, 1 << 20);
     /// Makes keys or opens files: a few seconds, up to twenty on a loaded machine.
     pub(super) const KEYS: Self = Self::new(120, 1 << 20);
     /// Asks the node about blocks: unbounded by nature, so long and repeatable.
@@ -104,7 +104,7 @@ impl WalletRpc {
     }
 
     /// One call. Waits for calls before it; the limit counts from its own start.
-    pub(super) async fn call<R: DeserializeOwned>(
+    pub(crate) async fn call<R: DeserializeOwned>(
         &self,
         method: &'static str,
         params: Value,

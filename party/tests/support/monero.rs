@@ -1,5 +1,7 @@
 //! A private chain: monerod on regtest, killed when dropped.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
