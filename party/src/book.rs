@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use aegis_common::address::Address;
+use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::settling::RETRIES;
 use aegis_common::escrow::setup::{Setup, SetupError, Stage};
 use aegis_common::escrow::statement::{
-    Act, Chains, Check, SignedStatement, StatementError, StatementRef, TranscriptError, verify,
+    Act, Chains, Check, SignedStatement, Statement, StatementError, StatementRef, TranscriptError, verify,
 };
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
@@ -81,6 +82,12 @@ pub struct Book {
     /// get a second one for the same place.
     #[serde(default)]
     pub refused: Option<Pending>,
+    /// A dispute that was signed while it could not be sent: said as soon as the server takes statements again.
+    #[serde(default)]
+    pub aside: Option<SignedStatement>,
+    /// What the person agreed to leave with the escrow beside the payout, at most.
+    #[serde(default)]
+    pub leave_behind: Piconero,
     /// Disputes that came by another way than the server.
     #[serde(default)]
     pub heard: Vec<SignedStatement>,
@@ -89,6 +96,9 @@ pub struct Book {
     pub funded: bool,
     /// The one outcome this participant has ever put its signature to.
     pub outcome: Option<Outcome>,
+    /// The person asked for this contract: no other is ever taken in its place.
+    #[serde(default)]
+    pub asked_for: bool,
     /// The person agreed to sign this outcome.
     pub consent: Option<Outcome>,
     /// Complete payouts, newest last.
@@ -141,9 +151,12 @@ impl Book {
             sync: None,
             sync_spans: BTreeMap::new(),
             refused: None,
+            aside: None,
+            leave_behind: Piconero::ZERO,
             heard: Vec::new(),
             funded: false,
             outcome: None,
+            asked_for: false,
             consent: None,
             payouts: Vec::new(),
         }
@@ -189,8 +202,23 @@ impl Book {
     /// What this participant has decided, for others to hear: what the transcript shows, what waits, what was refused.
     pub fn decisions(&self) -> Vec<&SignedStatement> {
         let waiting = [&self.pending, &self.refused].into_iter().flatten().map(|pending| &pending.signed);
+        let waiting = waiting.chain(&self.aside);
         let own = self.transcript.iter().filter(|signed| signed.statement.role == self.role);
         own.chain(waiting).filter(|signed| is_decision(&signed.statement.act)).collect()
+    }
+
+    /// What this participant would say next: after what the transcript shows, and after what waits for the server.
+    pub fn next(&self, act: Act) -> Result<Statement, Fault> {
+        let mut chains = self.chains.clone();
+        if let Some(pending) = &self.pending {
+            let wrong = |error| TranscriptError { statement: (&pending.signed.statement).into(), error };
+            if let Check::New(verified) =
+                chains.check(&self.contract, self.contract_hash, &pending.signed).map_err(wrong)?
+            {
+                chains.push(&verified);
+            }
+        }
+        Ok(chains.next(&self.contract, self.contract_hash, self.role, act))
     }
 
     /// The three chains.
@@ -257,9 +285,10 @@ impl Book {
         Ok(())
     }
 
-    /// Whether this participant has said nothing yet, so that nothing would be lost with the book.
+    /// Whether this participant has neither asked for the contract nor said anything that was taken, so that nothing would be
+    /// lost with the book: a contract that was shown falsely, and refused, must not stay.
     pub fn is_blank(&self) -> bool {
-        self.pending.is_none() && self.chains.of(self.role).hashes.is_empty()
+        !self.asked_for && self.pending.is_none() && self.chains.of(self.role).hashes.is_empty()
     }
 
     /// An own statement that appears must be one this participant made: the pending one, or, in a book restored from

@@ -149,11 +149,6 @@ impl Client {
         self.call(self.request(Method::PUT, "/me/payout-address").json(request)).await.map(drop)
     }
 
-    /// Another account.
-    pub async fn user(&self, username: &str) -> Result<UserView, ClientError> {
-        self.get(&format!("/users/{username}")).await
-    }
-
     /// Creates an escrow; the key makes a repeated request harmless.
     pub async fn create(&self, body: &CreateEscrowRequest, key: &str) -> Result<EscrowView, ClientError> {
         let request = self.request(Method::POST, "/escrows").header("Idempotency-Key", key).json(body);

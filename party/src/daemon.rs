@@ -1,27 +1,17 @@
 //! The participant's own Monero node: only the price of weight is asked of it here; the wallet asks the rest.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
-use crate::wallet::{FeeRate, Priority};
-
-const TIMEOUT: Duration = Duration::from_secs(10);
+use crate::wallet::{FeeRate, Limits, Login, Priority, WalletError, WalletRpc};
 
 /// The node did not say what was asked.
 #[derive(Debug, thiserror::Error)]
 #[error("the Monero node: {0}")]
 pub struct DaemonError(String);
 
-/// A monerod.
+/// A monerod. It speaks JSON-RPC with digest login as its wallet does, so the wallet's client asks it.
 pub struct Daemon {
-    http: reqwest::Client,
-    url: String,
-}
-
-#[derive(Deserialize)]
-struct Reply {
-    result: Estimate,
+    rpc: WalletRpc,
 }
 
 #[derive(Deserialize)]
@@ -32,26 +22,29 @@ struct Estimate {
     quantization_mask: u64,
 }
 
+fn failed(error: WalletError) -> DaemonError {
+    DaemonError(match error {
+        WalletError::Unreachable(why) => format!("can't be reached: {why}"),
+        WalletError::Unauthorized => "refuses the login (--daemon-login)".to_owned(),
+        other => other.to_string(),
+    })
+}
+
 impl Daemon {
     /// A node at `host:port` or a URL.
-    pub fn new(address: &str) -> Result<Self, DaemonError> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| DaemonError(error.to_string()))?;
-        let base = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
-        Ok(Self { http, url: format!("{}/json_rpc", base.trim_end_matches('/')) })
+    pub fn new(address: &str, login: Option<Login>) -> Result<Self, DaemonError> {
+        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let rpc = WalletRpc::new(&url, login).map_err(|_| DaemonError(format!("{address} is no address")))?;
+        Ok(Self { rpc })
     }
 
     /// `get_fee_estimate` at a fee level.
     pub async fn fee_rate(&self, priority: Priority) -> Result<FeeRate, DaemonError> {
-        let failed = |error: reqwest::Error| DaemonError(error.without_url().to_string());
-        let body = serde_json::json!({"jsonrpc": "2.0", "id": "0", "method": "get_fee_estimate"});
-        let reply = self.http.post(&self.url).json(&body).send().await.map_err(failed)?;
-        let Reply { result } = reply.json().await.map_err(failed)?;
+        let params = serde_json::json!({});
+        let estimate: Estimate =
+            self.rpc.call("get_fee_estimate", params, Limits::QUICK).await.map_err(failed)?;
         // Nodes before the 2021 fee scaling name only the lowest level.
-        let per_byte = result.fees.get(priority.index()).copied().unwrap_or(result.fee);
-        Ok(FeeRate { per_byte, mask: result.quantization_mask })
+        let per_byte = estimate.fees.get(priority.index()).copied().unwrap_or(estimate.fee);
+        Ok(FeeRate { per_byte, mask: estimate.quantization_mask })
     }
 }

@@ -13,10 +13,9 @@ use aegis::engine::desk::Desk;
 use aegis::engine::payout::SystemClock;
 use aegis::engine::run::{Engine, Report};
 use aegis::engine::terms::asked_for;
-use aegis::keys::{KeyStore, PinSource, Profile, PublicKeys, Secret};
+use aegis::keys::{PinSource, PublicKeys, Secret};
 use aegis::policy::{Accept, Policy};
 use aegis::wallet::{Login, MultisigWallet, WalletAccess};
-use aegis_common::address::Network;
 use aegis_common::amount::Piconero;
 use aegis_common::code::Code;
 use aegis_common::escrow::contract::{Contract, DefaultOutcome, PlatformFee};
@@ -30,10 +29,8 @@ use aegis_common::wire::escrow::{
     TranscriptPage,
 };
 use aegis_common::wire::problem::Problem;
-use liar::{Liar, token};
+use liar::{Liar, PASSPHRASE, contract_of, home, json, token};
 use uuid::Uuid;
-
-const PASSPHRASE: &str = "a long passphrase";
 
 fn client(liar: &Liar) -> Client {
     Client::new(&liar.url, "buyer", Secret::new("a password")).unwrap()
@@ -111,7 +108,7 @@ async fn no_answer_of_the_server_ends_the_running_program() {
         let engine = Engine {
             desk: Desk::open(&home, PASSPHRASE).unwrap(),
             wallet,
-            daemon: Daemon::new(&liar.url).unwrap(),
+            daemon: Daemon::new(&liar.url, None).unwrap(),
             policy: Policy::default(),
             clock: Box::new(SystemClock),
             poll: Duration::from_millis(50),
@@ -124,22 +121,6 @@ async fn no_answer_of_the_server_ends_the_running_program() {
         assert_eq!(told.len(), 1, "said once, not at every poll: {told:?}");
         assert_eq!((told[0].event, told[0].escrow), ("error", None));
     }
-}
-
-/// A home with keys.
-fn home(server_url: &str) -> (tempfile::TempDir, std::path::PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
-    aegis::files::private_dir(&home).unwrap();
-    let profile = Profile {
-        username: "buyer".to_owned(),
-        server_url: server_url.to_owned(),
-        account_password: Secret::new("a password"),
-        network: Network::Regtest,
-        payout_address: Some(address(1)),
-    };
-    KeyStore::create(&home.join("keys"), PASSPHRASE, profile).unwrap();
-    (folder, home)
 }
 
 #[test]
@@ -213,10 +194,6 @@ fn fees_that_the_server_set_high_are_not_accepted_without_asking() {
     assert!(!policy.covers(&Contract { max_network_fee: half, max_residue: half, ..contract() }));
 }
 
-fn json<T: serde::Serialize>(value: T) -> Option<(u16, String)> {
-    Some((200, serde_json::to_string(&value).unwrap()))
-}
-
 /// A server that keeps one place in the buyer's chain for one statement, and dies before it can acknowledge the first.
 fn forgetful(contract: &Arc<OnceLock<Contract>>, taken: &Arc<Mutex<Vec<TranscriptEntry>>>) -> Liar {
     let (contract, taken) = (Arc::clone(contract), Arc::clone(taken));
@@ -257,12 +234,7 @@ async fn a_statement_whose_answer_was_lost_is_sent_again_and_the_next_one_follow
     let liar = forgetful(&terms, &taken);
     let (_folder, home) = home(&liar.url);
     let desk = Desk::open(&home, PASSPHRASE).unwrap();
-    let keys = desk.keys(|keys| keys.identity().public());
-    let mut contract = contract();
-    contract.buyer.identity_key = keys.identity_key;
-    contract.buyer.signing_key = keys.signing_key;
-    contract.buyer.fingerprint = keys.fingerprint();
-    contract.buyer.payout_address = address(1);
+    let contract = contract_of(&desk);
     let id = contract.escrow_id;
     terms.set(contract).unwrap();
 
@@ -273,4 +245,33 @@ async fn a_statement_whose_answer_was_lost_is_sent_again_and_the_next_one_follow
     assert_eq!(places, [0, 1]);
     assert!(held.said(&Act::Dispute { reason: "late".to_owned() }).await.unwrap().is_some());
     assert!(held.said(&Act::Confirm {}).await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_is_signed_behind_what_waits_while_the_server_is_away_and_sent_when_it_is_back() {
+    let (terms, taken) = (Arc::default(), Arc::default());
+    let liar = forgetful(&terms, &taken);
+    let (_folder, home) = home(&liar.url);
+    let desk = Desk::open(&home, PASSPHRASE).unwrap();
+    let contract = contract_of(&desk);
+    let id = contract.escrow_id;
+    terms.set(contract).unwrap();
+    let dispute = |reason: &str| Act::Dispute { reason: reason.to_owned() };
+
+    assert!(desk.sign_aside(id, dispute("late")).is_err(), "of an escrow that is not known here");
+    // The answer is lost: the acceptance waits. The dispute follows it.
+    assert!(desk.hold(id).await.unwrap().say(Act::Accept {}, None).await.is_err());
+    desk.sign_aside(id, dispute("late")).unwrap();
+    let book = desk.stored(id).unwrap().unwrap();
+    let kept = book.aside.clone().unwrap();
+    let accepted = book.pending.as_ref().unwrap().signed.statement.hash().unwrap();
+    assert_eq!((kept.statement.seq, kept.statement.prev), (1, Some(accepted)));
+    assert!(book.decisions().contains(&&kept), "aegis tell prints it");
+    desk.sign_aside(id, dispute("late")).unwrap();
+    assert!(desk.sign_aside(id, dispute("broken")).is_err(), "one waits at a time");
+    assert_eq!(taken.lock().unwrap().len(), 1, "nothing was sent");
+
+    let held = desk.hold(id).await.unwrap();
+    assert!(held.book.pending.is_none() && held.book.aside.is_none());
+    assert_eq!(taken.lock().unwrap().last().unwrap().signed, kept, "what was signed is what was sent");
 }

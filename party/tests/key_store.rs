@@ -8,6 +8,7 @@ use aegis::files::FileError;
 use aegis::keys::{KeyError, KeyStore, PinCheck, PinSource, Profile, PublicKeys, Secret};
 use aegis_common::address::Network;
 use aegis_common::hash::Key32;
+use aegis_common::testing::address;
 
 const PASSPHRASE: &str = "correct horse battery";
 
@@ -17,7 +18,8 @@ fn profile() -> Profile {
         server_url: "https://aegis.example".to_owned(),
         account_password: Secret::new("s3cret-account-password"),
         network: Network::Regtest,
-        payout_address: None,
+        payout_address: address(1),
+        registered: true,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aegis_common::address::Address;
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::username::is_username;
-use aegis_common::wire::account::RegisterRequest;
+use aegis_common::wire::account::{PayoutAddressRequest, RegisterRequest};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::engine::EngineError;
 use crate::files;
 use crate::keys::{KeyStore, MAX_RECORD, PinSource, Profile, PublicKeys, Secret, safety_number};
+use crate::wallet::NonceGuard;
 
 #[derive(Args)]
 pub struct Init {
@@ -81,21 +82,15 @@ fn print_id(context: &Context, view: &IdView) {
     });
 }
 
-fn account_password(file: Option<&Path>) -> Result<Secret, EngineError> {
-    match (file, std::env::var("AEGIS_PASSWORD")) {
-        (Some(path), _) => {
-            let bytes = files::read_private(path, 4096)?;
-            Ok(Secret::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n'])))
-        }
-        (None, Ok(password)) => Ok(Secret::new(password)),
-        (None, Err(_)) => {
-            Secret::random().map_err(|error| EngineError::Person(format!("no randomness: {error}")))
-        }
+fn account_password(file: Option<&Path>) -> Result<Option<Secret>, EngineError> {
+    match file {
+        Some(path) => super::first_line(path).map(Some),
+        None => Ok(std::env::var("AEGIS_PASSWORD").ok().map(Secret::new)),
     }
 }
 
 /// Makes the key store first and registers then, so that an account never exists whose keys were lost. A second call
-/// after a failed registration goes on with the same keys.
+/// after a failed registration goes on with the same keys, and with what it says of the rest.
 pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
     if !is_username(&init.username) {
         return Err(EngineError::Person("a username has 3 to 32 letters, digits, `_` or `-`".to_owned()));
@@ -107,22 +102,24 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
     files::private_dir(&context.home)?;
     let path = context.home.join("keys");
     let passphrase = context.passphrase()?;
-    let keys = if path.exists() {
-        KeyStore::open(&path, passphrase.expose())?
+    let mut keys = if path.exists() {
+        let mut keys = KeyStore::open(&path, passphrase.expose())?;
+        let Profile { username, server_url, registered, .. } = keys.profile();
+        if *registered && (username, server_url) != (&init.username, &init.server) {
+            let why = format!("this home is registered as {username} at {server_url}; name another --home");
+            return Err(EngineError::Person(why));
+        }
+        if !*registered {
+            let known = keys.profile().account_password.clone();
+            *keys.profile_mut() = profile_of(&init, Some(known))?;
+            keys.save()?;
+        }
+        keys
     } else {
-        let profile = Profile {
-            username: init.username,
-            server_url: init.server,
-            account_password: account_password(init.password_file.as_deref())?,
-            network,
-            payout_address: Some(init.payout_address),
-        };
-        KeyStore::create(&path, passphrase.expose(), profile)?
+        KeyStore::create(&path, passphrase.expose(), profile_of(&init, None)?)?
     };
     let (profile, public) = (keys.profile(), keys.identity().public());
-    let Some(payout_address) = profile.payout_address else {
-        return Err(EngineError::Person("the key store names no payout address".to_owned()));
-    };
+    let payout_address = profile.payout_address;
     let client = Client::new(&profile.server_url, &profile.username, profile.account_password.clone())?;
     let request = RegisterRequest {
         username: profile.username.clone(),
@@ -141,7 +138,51 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
             return Err(error.into());
         }
     }
+    keys.profile_mut().registered = true;
+    keys.save()?;
     print_id(context, &id_view(&keys));
+    Ok(())
+}
+
+/// A password that was given counts; otherwise the one from before, and a random one at first.
+fn profile_of(init: &Init, known: Option<Secret>) -> Result<Profile, EngineError> {
+    let given = account_password(init.password_file.as_deref())?;
+    let password = given.or(known).map_or_else(Secret::random, Ok);
+    Ok(Profile {
+        username: init.username.clone(),
+        server_url: init.server.clone(),
+        account_password: password.map_err(|error| EngineError::Person(format!("no randomness: {error}")))?,
+        network: init.network.into(),
+        payout_address: init.payout_address,
+        registered: false,
+    })
+}
+
+/// Where contracts that are made from now on pay.
+pub async fn payout_address(context: &Context, address: Address) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let network = desk.keys(|keys| keys.profile().network);
+    address.require(network).map_err(|error| EngineError::Person(error.to_string()))?;
+    // The server's first: contracts with an address that this program does not know are refused by it, never signed.
+    desk.client.set_payout_address(&PayoutAddressRequest { payout_address: address }).await?;
+    desk.change_keys(|keys| {
+        keys.profile_mut().payout_address = address;
+        keys.save()
+    })?;
+    let document = serde_json::json!({"payoutAddress": address});
+    output::result(context.json, &document, || {
+        format!("new contracts pay {address}; those made before do not change")
+    });
+    Ok(())
+}
+
+/// Encrypts the key store with another passphrase. The keys stay, and so do backups under the old one.
+pub fn passphrase(context: &Context, file: Option<&Path>) -> Result<(), EngineError> {
+    let desk = context.desk()?;
+    let new = super::secret(file, "AEGIS_NEW_PASSPHRASE", "New passphrase: ")?;
+    desk.change_keys(|keys| keys.change_passphrase(new.expose()))?;
+    let document = serde_json::json!({"changed": true});
+    output::result(context.json, &document, || "changed; start aegis run again with it".to_owned());
     Ok(())
 }
 
@@ -187,8 +228,8 @@ pub fn safety(context: &Context, name: &str) -> Result<(), EngineError> {
     Ok(())
 }
 
-/// Copies the key store, the books and the wallets' keys files. Wallet caches are left out on purpose: restoring one
-/// from before a signature would bring back used nonces.
+/// Copies the key store, the books and the wallets' keys files, and marks the nonces of each wallet as used. Wallet caches
+/// are left out on purpose: restoring one from before a signature would bring back used nonces.
 pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
     // Opening proves that the passphrase is known.
     let _desk = context.desk()?;
@@ -196,6 +237,8 @@ pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
         return Err(EngineError::Person("the backup goes to a new folder".to_owned()));
     }
     let mut copied = 0;
+    // Who restores this knows nothing of the nonces that were used since: the first signature waits for fresh ones.
+    let marks = NonceGuard::new(&to.join("nonces"))?;
     // Folder, and how the names of the files to keep end.
     for (folder, suffix) in [("", "keys"), ("escrows", ".sealed"), ("wallet/wallets", ".keys")] {
         let (from, into) = (context.home.join(folder), to.join(folder));
@@ -205,8 +248,12 @@ pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.ends_with(suffix)) && entry.path().is_file() {
                 let bytes = files::read_private(&entry.path(), MAX_RECORD as u64 + 64)?;
-                files::write_atomic(&into.join(name), &bytes)?;
+                files::write_atomic(&into.join(&name), &bytes)?;
                 copied += 1;
+                let wallet = name.to_str().and_then(|name| name.strip_suffix(".keys")).map(str::parse);
+                if let Some(Ok(wallet)) = wallet {
+                    marks.claim(&wallet)?;
+                }
             }
         }
     }

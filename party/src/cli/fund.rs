@@ -16,7 +16,9 @@ struct Due {
     amount: Piconero,
     xmr: String,
     missing: Piconero,
-    uri: String,
+    /// Asks for what is missing; none where all is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<String>,
 }
 
 #[derive(Serialize, Default)]
@@ -44,8 +46,8 @@ pub async fn fund(context: &Context, which: Which) -> Result<(), EngineError> {
         // What is missing is the server's word and only a help; the amount is the contract's.
         let missing =
             slots.iter().find(|view| view.slot == slot).map_or(amount, |view| view.missing.piconero);
-        let pay = if missing > Piconero::ZERO && missing < amount { missing } else { amount };
-        let uri = format!("monero:{address}?tx_amount={}", pay.xmr());
+        let missing = missing.min(amount);
+        let uri = (missing > Piconero::ZERO).then(|| format!("monero:{address}?tx_amount={}", missing.xmr()));
         (amount > Piconero::ZERO).then(|| Due { address, amount, xmr: amount.xmr(), missing, uri })
     };
     let dues = match held.book.role {
@@ -71,10 +73,16 @@ fn text(dues: &Dues) -> String {
         .into_iter()
         .filter_map(|(name, due)| due.as_ref().map(|due| (name, due)))
         .map(|(name, due)| {
-            let state = if due.missing == Piconero::ZERO { " (paid)" } else { "" };
-            let code =
-                QRBuilder::new(due.uri.clone()).build().map_or_else(|_| String::new(), |qr| qr.to_str());
-            format!("{name}: {} XMR to {}{state}\n{}\n{code}", due.xmr, due.address, due.uri)
+            let Some(uri) = &due.uri else {
+                return format!("{name}: {} XMR to {} (paid)", due.xmr, due.address);
+            };
+            let part = if due.missing < due.amount {
+                format!("{} XMR of ", due.missing.xmr())
+            } else {
+                String::new()
+            };
+            let code = QRBuilder::new(uri.clone()).build().map_or_else(|_| String::new(), |qr| qr.to_str());
+            format!("{name}: {part}{} XMR to {}\n{uri}\n{code}", due.xmr, due.address)
         })
         .collect();
     if parts.is_empty() { "You have nothing to pay.".to_owned() } else { parts.join("\n") }

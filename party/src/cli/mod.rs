@@ -8,7 +8,7 @@ mod run;
 mod show;
 mod trade;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use aegis_common::address::{Address, Network};
@@ -41,6 +41,18 @@ pub struct Cli {
 enum Command {
     /// Make keys and an account.
     Init(account::Init),
+    /// Be paid elsewhere, in escrows that are made from now on.
+    PayoutAddress {
+        /// An address of a wallet of yours.
+        #[arg(value_parser = parse_address)]
+        address: Address,
+    },
+    /// Encrypt the key store with another passphrase.
+    Passphrase {
+        /// File that holds the new one; else AEGIS_NEW_PASSPHRASE, else it is asked.
+        #[arg(long)]
+        new_passphrase_file: Option<PathBuf>,
+    },
     /// Show your name, fingerprint and the pin that others store.
     Id,
     /// Store or list the keys of others.
@@ -78,6 +90,9 @@ enum Command {
         /// Pin unknown keys as they come from the server. Compare safety numbers (aegis safety) before you pay or deliver.
         #[arg(long)]
         trust_first_use: bool,
+        /// Do not ask; needed where nobody sits at the terminal.
+        #[arg(long)]
+        yes: bool,
     },
     /// Show what you have to pay and where: address from your own wallet, URI and QR code.
     Fund(Which),
@@ -106,8 +121,18 @@ enum Command {
     Rule(trade::Rule),
     /// Delete an escrow that you made, before money has come.
     Delete(Which),
-    /// Agree to sign the payout that stands.
-    Consent(Which),
+    /// Agree to sign the payout that stands: shows how it ends, by whose word, and what you get.
+    Consent {
+        #[command(flatten)]
+        which: Which,
+        /// Also leave so much of what your own wallet sees with the escrow, in XMR, undivided: `aegis run` says when this is
+        /// needed, and how much. It can then be paid out by hand only, by two of the three wallets.
+        #[arg(long, value_parser = trade::parse_xmr)]
+        leave_behind: Option<aegis_common::amount::Piconero>,
+        /// Do not ask; needed where nobody sits at the terminal.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print the signed statements.
     Transcript(Which),
     /// Verify the whole transcript, the contract and the address.
@@ -203,21 +228,27 @@ struct Context {
 
 impl Context {
     fn passphrase(&self) -> Result<Secret, EngineError> {
-        if let Some(path) = &self.passphrase_file {
-            let bytes = crate::files::read_private(path, 4096)?;
-            let text = String::from_utf8_lossy(&bytes);
-            return Ok(Secret::new(text.trim_end_matches(['\r', '\n'])));
-        }
-        match std::env::var("AEGIS_PASSPHRASE") {
-            Ok(text) => Ok(Secret::new(text)),
-            Err(_) => rpassword::prompt_password("Passphrase: ")
-                .map(Secret::new)
-                .map_err(|error| EngineError::Person(format!("no passphrase: {error}"))),
-        }
+        secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
     }
 
     fn desk(&self) -> Result<Desk, EngineError> {
         Desk::open(&self.home, self.passphrase()?.expose())
+    }
+}
+
+fn first_line(path: &Path) -> Result<Secret, EngineError> {
+    let bytes = crate::files::read_private(path, 4096)?;
+    Ok(Secret::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n'])))
+}
+
+/// A secret from a file, else the environment, else the person.
+fn secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, EngineError> {
+    match (file, std::env::var(variable)) {
+        (Some(path), _) => first_line(path),
+        (None, Ok(text)) => Ok(Secret::new(text)),
+        (None, Err(_)) => rpassword::prompt_password(prompt)
+            .map(Secret::new)
+            .map_err(|error| EngineError::Person(format!("no passphrase: {error}"))),
     }
 }
 
@@ -253,6 +284,10 @@ pub fn main(cli: Cli) -> ExitCode {
 async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError> {
     match command {
         Command::Init(init) => account::init(context, init).await,
+        Command::PayoutAddress { address } => account::payout_address(context, address).await,
+        Command::Passphrase { new_passphrase_file } => {
+            account::passphrase(context, new_passphrase_file.as_deref())
+        }
         Command::Id => account::id(context),
         Command::Pin(command) => account::pin(context, command),
         Command::Safety { name } => account::safety(context, &name),
@@ -261,7 +296,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Show(which) => show::show(context, which).await,
         Command::Status { which, watch } => show::status(context, which, watch).await,
         Command::Events { after } => show::events(context, after).await,
-        Command::Accept { which, trust_first_use } => trade::accept(context, which, trust_first_use).await,
+        Command::Accept { which, trust_first_use, yes } => {
+            trade::accept(context, which, trust_first_use, yes).await
+        }
         Command::Fund(which) => fund::fund(context, which).await,
         Command::Confirm(which) => trade::say(context, which, trade::confirm()).await,
         Command::Refund(which) => trade::say(context, which, trade::refund()).await,
@@ -270,7 +307,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Cancel(which) => trade::say(context, which, trade::cancel()).await,
         Command::Rule(rule) => trade::rule(context, rule).await,
         Command::Delete(which) => trade::delete(context, which).await,
-        Command::Consent(which) => trade::consent(context, which).await,
+        Command::Consent { which, leave_behind, yes } => {
+            trade::consent(context, which, leave_behind, yes).await
+        }
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify(which) => show::verify(context, which).await,
         Command::Tell(which) => show::tell(context, which),

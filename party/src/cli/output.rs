@@ -26,11 +26,12 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Shows a text and asks; yes without asking where nobody sits at the terminal.
+/// Shows a text and asks. Where nobody sits at the terminal the answer is no.
 pub fn agreed(text: &str, question: &str) -> bool {
     println!("{}\n", plain(text));
     if !std::io::stdin().is_terminal() {
-        return true;
+        eprintln!("{question} Nobody is there to answer: say --yes.");
+        return false;
     }
     println!("{question} [y/N]");
     let mut answer = String::new();

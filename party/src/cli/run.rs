@@ -21,6 +21,9 @@ pub struct WalletArgs {
     /// Your Monero node, `host:port` or a URL.
     #[arg(long)]
     daemon: String,
+    /// Its login, `user:password`, where it asks for one.
+    #[arg(long, env = "AEGIS_DAEMON_LOGIN", hide_env_values = true, value_parser = parse_login)]
+    daemon_login: Option<Login>,
     /// The wallet program to start.
     #[arg(long, default_value = "monero-wallet-rpc")]
     wallet_program: PathBuf,
@@ -28,8 +31,13 @@ pub struct WalletArgs {
     #[arg(long, requires = "wallet_login")]
     wallet_rpc: Option<String>,
     /// Its login, `user:password`.
-    #[arg(long, env = "AEGIS_WALLET_LOGIN", hide_env_values = true)]
-    wallet_login: Option<String>,
+    #[arg(long, env = "AEGIS_WALLET_LOGIN", hide_env_values = true, value_parser = parse_login)]
+    wallet_login: Option<Login>,
+}
+
+fn parse_login(text: &str) -> Result<Login, String> {
+    let (username, password) = text.split_once(':').ok_or("a login is user:password")?;
+    Ok(Login { username: username.to_owned(), password: Secret::new(password) })
 }
 
 #[derive(Args)]
@@ -95,23 +103,16 @@ async fn open_wallet(
     args: &WalletArgs,
 ) -> Result<(super::Desk, MultisigWallet), EngineError> {
     let desk = context.desk()?;
-    let access =
-        match (&args.wallet_rpc, args.wallet_login.as_deref().and_then(|login| login.split_once(':'))) {
-            (Some(url), Some((username, password))) => {
-                let login = Login { username: username.to_owned(), password: Secret::new(password) };
-                WalletAccess::Given { url: url.clone(), login }
-            }
-            (Some(_), None) => {
-                return Err(EngineError::Person("--wallet-login takes user:password".to_owned()));
-            }
-            (None, _) => WalletAccess::Own(ProcessOptions {
-                program: args.wallet_program.clone(),
-                folder: context.home.join("wallet"),
-                daemon: args.daemon.clone(),
-                daemon_login: None,
-                network: desk.keys(|keys| keys.profile().network),
-            }),
-        };
+    let access = match (&args.wallet_rpc, &args.wallet_login) {
+        (Some(url), Some(login)) => WalletAccess::Given { url: url.clone(), login: login.clone() },
+        _ => WalletAccess::Own(ProcessOptions {
+            program: args.wallet_program.clone(),
+            folder: context.home.join("wallet"),
+            daemon: args.daemon.clone(),
+            daemon_login: args.daemon_login.clone(),
+            network: desk.keys(|keys| keys.profile().network),
+        }),
+    };
     let password = desk.keys(|keys| keys.wallet_password().clone());
     let wallet = MultisigWallet::start(access, password, &context.home.join("nonces")).await?;
     Ok((desk, wallet))
@@ -124,7 +125,7 @@ pub async fn run(context: &Context, run: Run) -> Result<(), EngineError> {
     let engine = Engine {
         desk,
         wallet,
-        daemon: Daemon::new(&run.wallet.daemon)?,
+        daemon: Daemon::new(&run.wallet.daemon, run.wallet.daemon_login.clone())?,
         policy,
         clock: Box::new(SystemClock),
         poll: Duration::from_millis(run.poll_millis),

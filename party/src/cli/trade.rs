@@ -8,7 +8,6 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::DefaultOutcome;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::{Act, SignedStatement};
-use aegis_common::ids::EscrowId;
 use aegis_common::time::{SignedDuration, Timestamp};
 use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
 use clap::{Args, ValueEnum};
@@ -101,7 +100,7 @@ pub struct Rule {
     reason: String,
 }
 
-fn parse_xmr(text: &str) -> Result<Piconero, String> {
+pub fn parse_xmr(text: &str) -> Result<Piconero, String> {
     Piconero::from_xmr(text).map_err(|error| error.to_string())
 }
 
@@ -151,9 +150,10 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
     };
     let key = uuid::Uuid::now_v7().to_string();
     let view = create_once(&desk.client, &body, &key).await?;
-    let held = desk.hold(view.id).await?;
+    let mut held = desk.hold(view.id).await?;
     terms::asked_for(&body, &held.book.contract, held.book.role)?;
     // From now on the server can't show another contract for this escrow.
+    held.book.asked_for = true;
     held.save()?;
     let document = serde_json::json!({"id": view.id, "arbiter": view.contract.arbiter.username});
     output::result(context.json, &document, || {
@@ -187,10 +187,17 @@ async fn create_once(
     client.create(body, key).await
 }
 
-pub async fn accept(context: &Context, which: Which, trust_first_use: bool) -> Result<(), EngineError> {
+pub async fn accept(
+    context: &Context,
+    which: Which,
+    trust_first_use: bool,
+    yes: bool,
+) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
-    if !context.json {
+    // Said before, here or by the policy of the running program.
+    let accepted = held.book.setup().has_accepted(held.book.role);
+    if !accepted && !yes && !context.json {
         let (text, hash) = (terms_of(&desk, &held), held.book.contract_hash);
         // The person reads as long as they like; the escrow's lock is not held meanwhile.
         drop(held);
@@ -203,7 +210,9 @@ pub async fn accept(context: &Context, which: Which, trust_first_use: bool) -> R
             return Err(Fault::Contract("is another one than a moment ago".to_owned()).into());
         }
     }
-    setup::accept(&desk, &mut held, trust_first_use).await?;
+    if !held.book.setup().has_accepted(held.book.role) {
+        setup::accept(&desk, &mut held, trust_first_use).await?;
+    }
     let contract = &held.book.contract;
     let document = serde_json::json!({"id": which.id, "contractHash": held.book.contract_hash});
     output::result(context.json, &document, || {
@@ -248,7 +257,9 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let desk = context.desk()?;
     let mut held = match desk.hold(which.id).await {
         // The word must not depend on a server that is away or shows what can't be.
-        Err(EngineError::Client(_) | EngineError::Fault(_)) if matches!(act, Act::Dispute { .. }) => {
+        Err(EngineError::Client(_) | EngineError::Fault(_) | EngineError::NotTaken { .. })
+            if matches!(act, Act::Dispute { .. }) =>
+        {
             desk.sign_aside(which.id, act)?;
             let document = serde_json::json!({"id": which.id, "kept": kind});
             output::result(context.json, &document, || {
@@ -275,16 +286,35 @@ pub async fn delete(context: &Context, which: Which) -> Result<(), EngineError> 
 }
 
 /// Agrees to sign the outcome that stands. What is signed is still checked against the signed statements.
-pub async fn consent(context: &Context, which: Which) -> Result<(), EngineError> {
+pub async fn consent(
+    context: &Context,
+    which: Which,
+    leave_behind: Option<Piconero>,
+    yes: bool,
+) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
-    let id: EscrowId = which.id;
-    let outcome = held.view.payout.as_ref().map(|payout| payout.outcome);
-    let outcome = outcome.ok_or_else(|| EngineError::Person("no outcome stands yet".to_owned()))?;
-    held.book.consent = Some(outcome);
+    let none = || EngineError::Person("no outcome stands yet".to_owned());
+    let payout = held.view.payout.clone().ok_or_else(none)?;
+    if !yes && !context.json {
+        let text = terms::payout(&held.book.contract, payout.outcome, payout.authority, &payout.shares);
+        drop(held);
+        let question = "Sign this payout? Amounts and addresses are checked again before it is signed.";
+        if !tokio::task::block_in_place(|| output::agreed(&text, question)) {
+            return Err(EngineError::Person("not consented".to_owned()));
+        }
+        held = desk.hold(which.id).await?;
+    }
+    held.book.consent = Some(payout.outcome);
+    if let Some(most) = leave_behind {
+        held.book.leave_behind = most;
+    }
     held.save()?;
-    let document = serde_json::json!({"id": id, "outcome": outcome});
-    output::result(context.json, &document, || format!("consented: {document}"));
+    let document =
+        serde_json::json!({"id": which.id, "outcome": payout.outcome, "authority": payout.authority});
+    output::result(context.json, &document, || {
+        format!("consented: {}", terms::outcome(payout.outcome, payout.authority))
+    });
     Ok(())
 }
 
@@ -304,7 +334,7 @@ pub fn hear(context: &Context, which: Which, file: &Path) -> Result<(), EngineEr
         for signed in &said {
             news += usize::from(book.hear(signed)?);
         }
-        Ok(news)
+        Ok::<_, Fault>(news)
     })?;
     let document = serde_json::json!({"id": which.id, "news": news});
     output::result(context.json, &document, || match news {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, RwLock};
 
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::statement::{Act, Statement, StatementRef};
+use aegis_common::escrow::statement::{Act, SignedStatement, Statement, StatementRef};
 use aegis_common::hash::Key32;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
@@ -79,19 +79,26 @@ impl Desk {
         Ok(file)
     }
 
-    /// Changes the pins: other processes may have done so since, so the store is read again first. What the server
-    /// shows at first use never replaces what is known.
+    /// Changes the pins. What the server shows at first use never replaces what is known.
     pub fn pin(&self, username: &str, keys: PublicKeys, how: PinSource) -> Result<(), EngineError> {
-        let _lock = self.lock("pins")?;
-        let mut store = KeyStore::open(&keys_path(&self.home), self.passphrase.expose())?;
-        match store.check_pin(username, &keys) {
+        self.change_keys(|store| match store.check_pin(username, &keys) {
             PinCheck::Changed(_) if how == PinSource::FirstUse => {
                 let why = format!("gives other keys for {username} than those you pinned");
-                return Err(Fault::Contract(why).into());
+                Err(Fault::Contract(why).into())
             }
-            PinCheck::Same(_) if how == PinSource::FirstUse => {}
-            _ => store.set_pin(username, keys, how)?,
-        }
+            PinCheck::Same(_) if how == PinSource::FirstUse => Ok(()),
+            _ => Ok::<_, EngineError>(store.set_pin(username, keys, how)?),
+        })
+    }
+
+    /// Changes the key store: other processes may have done so since, so it is read again first.
+    pub fn change_keys<E: Into<EngineError>>(
+        &self,
+        change: impl FnOnce(&mut KeyStore) -> Result<(), E>,
+    ) -> Result<(), EngineError> {
+        let _lock = self.lock("pins")?;
+        let mut store = KeyStore::open(&keys_path(&self.home), self.passphrase.expose())?;
+        change(&mut store).map_err(Into::into)?;
         *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
         Ok(())
     }
@@ -124,38 +131,42 @@ impl Desk {
     }
 
     /// Changes a book that is known here without asking the server.
-    pub fn amend<T>(
+    pub fn amend<T, E: Into<EngineError>>(
         &self,
         id: EscrowId,
-        change: impl FnOnce(&mut Book) -> Result<T, Fault>,
+        change: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, EngineError> {
         let _lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
         let unknown =
             || EngineError::Person("this escrow is not known here yet: only after aegis accept".to_owned());
         let mut book = self.stored(id)?.ok_or_else(unknown)?;
-        let changed = change(&mut book)?;
+        let changed = change(&mut book).map_err(Into::into)?;
         let bytes = serde_json::to_vec(&book).map_err(|error| EngineError::Book(error.to_string()))?;
         self.books.seal(&Self::record(id), &bytes)?;
         Ok(changed)
     }
 
-    /// Signs a word from what the book knows and keeps it, to be sent as soon as the server takes it; for a dispute, which
-    /// must be there to be carried by another way when the server is away or hides it.
+    /// Signs a dispute from what the book knows and keeps it, to be sent as soon as the server takes it: it must be there to
+    /// be carried by another way when the server is away, hides it, or holds back the word before it.
     pub fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
-        let signing = |statement: Statement| self.keys(|keys| statement.sign(keys.identity().signing_key()));
         self.amend(id, |book| {
-            let unsigned = |why: &str| Fault::Payout(why.to_owned());
-            if book.pending.as_ref().is_some_and(|waiting| waiting.signed.statement.act == act) {
+            let waiting = [&book.pending, &book.refused].into_iter().flatten().map(|pending| &pending.signed);
+            let mut waiting = waiting.chain(&book.aside);
+            if waiting.any(|signed| signed.statement.act == act) {
                 return Ok(());
             }
-            if book.pending.is_some() {
-                return Err(unsigned("another word of yours still waits for the server"));
+            if book.aside.is_some() {
+                let why = "another dispute of yours waits for the server; aegis tell prints it";
+                return Err(EngineError::Person(why.to_owned()));
             }
-            let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
-            let signed = signing(statement).map_err(|_| unsigned("the statement can't be signed"))?;
-            book.pending = Some(Pending { signed, view_key: None });
+            book.aside = Some(self.sign(book.next(act)?)?);
             Ok(())
         })
+    }
+
+    fn sign(&self, statement: Statement) -> Result<SignedStatement, EngineError> {
+        let signed = self.keys(|keys| statement.sign(keys.identity().signing_key()));
+        signed.map_err(|error| EngineError::Book(error.to_string()))
     }
 
     /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the
@@ -165,7 +176,8 @@ impl Desk {
         let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
         self.reread_keys()?;
         let view = self.client.escrow(id).await?;
-        let book = match self.stored(id)? {
+        let stored = self.stored(id)?.filter(|book| !book.is_blank() || book.contract == view.contract);
+        let book = match stored {
             Some(book) => book,
             None => self.new_book(id, &view)?,
         };
@@ -199,7 +211,7 @@ impl Desk {
             if contract.network != profile.network {
                 return Err(wrong("is for another network than yours"));
             }
-            if Some(contract.party(role).payout_address) != profile.payout_address {
+            if contract.party(role).payout_address != profile.payout_address {
                 return Err(wrong("does not pay your payout address"));
             }
             Ok(role)
@@ -242,14 +254,12 @@ impl Held<'_> {
         self.check_pins()?;
         let before = self.book.cursor;
         self.learn().await?;
-        if self.book.pending.is_some() {
-            self.send().await?;
-            // It takes its place in the chain before anything else is said: the next statement follows it.
-            self.view = self.desk.client.escrow(book_id(&self.book)).await?;
-            self.follow().await?;
-            if self.book.pending.is_some() {
-                self.relearn().await?;
-            }
+        self.send_waiting().await?;
+        if self.book.pending.is_none()
+            && let Some(aside) = self.book.aside.take()
+        {
+            self.resume(aside)?;
+            self.send_waiting().await?;
         }
         // Until the own first word there is nothing to hold the server to: a false contract must not stay.
         if self.book.cursor != before && !self.book.is_blank() {
@@ -259,6 +269,30 @@ impl Held<'_> {
             Some(pending) => Err(Fault::Withheld((&pending.signed.statement).into()).into()),
             None => Ok(()),
         }
+    }
+
+    /// Sends what waits, and looks whether the transcript shows it.
+    async fn send_waiting(&mut self) -> Result<(), EngineError> {
+        if self.book.pending.is_none() {
+            return Ok(());
+        }
+        self.send().await?;
+        // It takes its place in the chain before anything else is said: the next statement follows it.
+        self.view = self.desk.client.escrow(book_id(&self.book)).await?;
+        self.follow().await?;
+        if self.book.pending.is_some() {
+            self.relearn().await?;
+        }
+        Ok(())
+    }
+
+    /// What was signed aside waits for the server now: as it was told to others, unless its place has been taken since.
+    fn resume(&mut self, aside: SignedStatement) -> Result<(), EngineError> {
+        let next = self.book.next(aside.statement.act.clone())?;
+        let fits = (next.seq, next.prev) == (aside.statement.seq, aside.statement.prev);
+        let signed = if fits { aside } else { self.desk.sign(next)? };
+        self.book.pending = Some(Pending { signed, view_key: None });
+        self.save()
     }
 
     /// Follows the transcript. Where that can't be done, or leads elsewhere than the server says, a statement may have
@@ -320,10 +354,7 @@ impl Held<'_> {
             again.filter(|old| (old.statement.seq, &old.statement.act) == (statement.seq, &statement.act));
         let signed = match again {
             Some(same) => same,
-            None => self
-                .desk
-                .keys(|keys| statement.sign(keys.identity().signing_key()))
-                .map_err(|error| EngineError::Book(error.to_string()))?,
+            None => self.desk.sign(statement)?,
         };
         self.book.pending = Some(Pending { signed, view_key });
         self.save()?;

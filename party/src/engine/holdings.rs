@@ -45,6 +45,14 @@ impl Holdings {
         self.counted.len() >= MAX_OUTPUTS || self.covered(contract, received)
     }
 
+    /// What the own wallet sees and the payout does not divide.
+    pub(super) fn left(&self) -> Piconero {
+        let all = Piconero::sum(self.paid.iter().map(|(_, amount, _)| *amount));
+        let divided = self.received.total();
+        let left = all.zip(divided).and_then(|(all, divided)| all.checked_sub(divided));
+        left.unwrap_or(Piconero(u64::MAX))
+    }
+
     /// Whether these sums hold in each slot what the contract asks for, or all that the own wallet sees.
     pub(super) fn covered(&self, contract: &Contract, there: impl Fn(Slot) -> Piconero) -> bool {
         let own = |slot: Slot| {
@@ -156,6 +164,8 @@ mod tests {
         );
         let without = Received { buyer_deposit: Piconero::ZERO, ..whole };
         assert!(!of(without, &[1]).suffice(&contract), "a deposit is left out");
+        assert_eq!(of(without, &[1]).left(), Piconero(Piconero::XMR.0 + 700_000_000));
+        assert_eq!(of(whole, &[1, 2]).left(), Piconero(700_000_000));
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
     }

@@ -19,6 +19,7 @@ use super::holdings::Holdings;
 use super::proposal::{Cost, Terms};
 use super::run::Engine;
 use super::setup::Progress;
+use super::terms;
 use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::policy::{Expiry, Sign};
@@ -59,7 +60,7 @@ impl Engine {
             Ok(authorised) => authorised,
             Err(asks) => return Ok(asks),
         };
-        if !holdings.suffice(&held.book.contract) {
+        if !holdings.suffice(&held.book.contract) && holdings.left() > held.book.leave_behind {
             // More has become final since this attempt began: the next one divides it, once the server knows of it too.
             let known = |slot: Slot| {
                 let view = held.view.deposits.iter().find(|view| view.slot == slot);
@@ -67,9 +68,12 @@ impl Engine {
             };
             return match holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
                 true => self.sync(held, session, &view, next(view.attempt)?).await,
-                false => Ok(Progress::Asks(
-                    "the server does not know all deposits that your wallet sees".to_owned(),
-                )),
+                false => {
+                    let (left, id) = (holdings.left().xmr(), held.book.contract.escrow_id);
+                    let why = "that your wallet sees and the server does not; to leave it with the escrow";
+                    let how = format!("aegis consent {id} --leave-behind {left}");
+                    Ok(Progress::Asks(format!("the payout would not divide {left} XMR {why}: {how}")))
+                }
             };
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
@@ -137,7 +141,9 @@ impl Engine {
                 [] => "",
                 _ => "; a dispute was heard that the server does not show",
             };
-            let asks = format!("a payout waits for your consent: aegis consent{heard}");
+            let ends = terms::outcome(outcome, authority);
+            let id = book.contract.escrow_id;
+            let asks = format!("a payout waits for your consent ({ends}): aegis consent {id}{heard}");
             return Ok(Err(Progress::Asks(asks)));
         }
         Ok(Ok(Authorised { outcome, authority }))

@@ -198,7 +198,7 @@ impl Engine {
     }
 }
 
-/// How far deposits or the payout are: "payment: 6 of 10 confirmations".
+/// How far deposits or the payout are: "deposit: 6 of 10 confirmations".
 pub fn progress(view: &EscrowView) -> Option<String> {
     if let Some(payout) = view.payout.as_ref().filter(|payout| payout.seen.is_some()) {
         let (have, need) = (payout.confirmations, view.contract.finality_depth);

@@ -2,6 +2,8 @@
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::{Contract, DefaultOutcome};
+use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::payout::Share;
 use aegis_common::role::Role;
 use aegis_common::wire::escrow::CreateEscrowRequest;
 
@@ -31,6 +33,42 @@ pub fn asked_for(request: &CreateEscrowRequest, contract: &Contract, role: Role)
         Some((what, _)) => Err(Fault::Contract(format!("is not what you asked for: {what} differs"))),
         None => Ok(()),
     }
+}
+
+/// How an escrow ends and by whose word, in words.
+pub fn outcome(outcome: Outcome, authority: Authority) -> String {
+    let ends = match outcome {
+        Outcome::Release => "the seller is paid".to_owned(),
+        Outcome::Refund => "the buyer is paid back".to_owned(),
+        Outcome::Split { buyer, seller } => {
+            format!("the buyer gets {} XMR and the seller {} XMR", buyer.xmr(), seller.xmr())
+        }
+    };
+    let word = match authority {
+        Authority::Buyer => "the buyer's word",
+        Authority::Seller => "the seller's word",
+        Authority::Mutual => "agreement of both traders",
+        Authority::Ruling => "the arbiter's ruling",
+        Authority::Expiry => "the contract's default at expiry",
+    };
+    format!("{ends}, by {word}")
+}
+
+/// A payout in words, before fees: what each address gets.
+pub fn payout(contract: &Contract, ends: Outcome, authority: Authority, shares: &[Share]) -> String {
+    let name = |share: &Share| {
+        let role = Role::ALL.into_iter().find(|role| contract.party(*role).payout_address == share.address);
+        role.map_or_else(|| "platform".to_owned(), |role| role.to_string())
+    };
+    let lines = shares.iter().map(|share| {
+        format!(
+            "{:<9} {} XMR, less a part of the costs, to {}",
+            name(share),
+            share.amount.xmr(),
+            share.address
+        )
+    });
+    [outcome(ends, authority)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 /// The terms in words, with how far the others' keys are known.

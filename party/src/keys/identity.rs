@@ -42,11 +42,6 @@ impl Identity {
         &self.signing
     }
 
-    /// The private half of the identity key, for agreeing on message keys.
-    pub fn exchange_secret(&self) -> &StaticSecret {
-        &self.exchange
-    }
-
     /// Both public halves.
     pub fn public(&self) -> PublicKeys {
         PublicKeys {

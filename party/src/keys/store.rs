@@ -95,8 +95,11 @@ pub struct Profile {
     pub account_password: Secret,
     /// The chain the participant uses.
     pub network: Network,
-    /// Where payouts go; needed before a contract can be accepted.
-    pub payout_address: Option<Address>,
+    /// Where payouts go.
+    pub payout_address: Address,
+    /// The server has this account.
+    #[serde(default)]
+    pub registered: bool,
 }
 
 /// The key-derivation parameters; stored so that they can be raised later.

@@ -1,11 +1,20 @@
 //! A little HTTP server that answers by path and body, whatever it is asked.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use aegis_common::testing::{Cast, START};
+use aegis::engine::desk::Desk;
+use aegis::keys::{KeyStore, Profile, Secret};
+use aegis_common::address::Network;
+use aegis_common::escrow::contract::Contract;
+use aegis_common::testing::{Cast, START, address, contract};
 use aegis_common::wire::account::{AccountRole, LoginResponse, UserView};
+
+pub const PASSPHRASE: &str = "a long passphrase";
 
 /// What a login is answered with.
 pub fn token() -> String {
@@ -77,4 +86,37 @@ fn serve(stream: TcpStream, answer: &impl Fn(&str, &[u8]) -> Option<(u16, String
         );
         stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).ok()?;
     }
+}
+
+/// A home with keys.
+pub fn home(server_url: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    aegis::files::private_dir(&home).unwrap();
+    let profile = Profile {
+        username: "buyer".to_owned(),
+        server_url: server_url.to_owned(),
+        account_password: Secret::new("a password"),
+        network: Network::Regtest,
+        payout_address: address(1),
+        registered: true,
+    };
+    KeyStore::create(&home.join("keys"), PASSPHRASE, profile).unwrap();
+    (folder, home)
+}
+
+/// A contract with the desk's owner as buyer.
+pub fn contract_of(desk: &Desk) -> Contract {
+    let keys = desk.keys(|keys| keys.identity().public());
+    let mut contract = contract();
+    contract.buyer.identity_key = keys.identity_key;
+    contract.buyer.signing_key = keys.signing_key;
+    contract.buyer.fingerprint = keys.fingerprint();
+    contract.buyer.payout_address = address(1);
+    contract
+}
+
+/// A good answer.
+pub fn json<T: serde::Serialize>(value: T) -> Option<(u16, String)> {
+    Some((200, serde_json::to_string(&value).unwrap()))
 }
