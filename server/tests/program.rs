@@ -5,9 +5,13 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aegis_common::hash::Key32;
+use aegis_common::address::Network;
+use aegis_common::hash::{Hash32, Key32};
+use aegis_server::crypto::Keyring;
+use aegis_server::store::{Store, StoreOptions, Tip};
 use curve25519_dalek::MontgomeryPoint;
 use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use futures_util::StreamExt;
@@ -147,6 +151,22 @@ fn a_wrong_setting_stops_the_start_with_its_name() {
     std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).unwrap();
     let said = String::from_utf8(output(&mut program(dir.path(), 1)).stderr).unwrap();
     assert!(said.contains("token-seed") && said.contains("chmod 600"), "{said}");
+}
+
+#[tokio::test]
+async fn a_database_of_one_network_does_not_serve_another() {
+    let dir = tempfile::tempdir().unwrap();
+    stopped(started(dir.path(), free_port()).await, "-TERM").await;
+    let url = format!("sqlite:{}", dir.path().join("aegis.db").display());
+    let keyring = Arc::new(Keyring::load_or_create(&dir.path().join("keys")).unwrap());
+    let store = Store::open(&url.parse().unwrap(), keyring, StoreOptions::default()).unwrap();
+    let block = Tip { height: 1, hash: Hash32([7; 32]) };
+    store.advance_chain(Network::Regtest, vec![block]).await.unwrap();
+    drop(store);
+    let refused = output(program(dir.path(), free_port()).env("AEGIS_NETWORK", "stagenet"));
+    assert!(!refused.status.success());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("AEGIS_NETWORK is stagenet, and this database is of regtest"), "{said}");
 }
 
 #[test]

@@ -55,7 +55,7 @@ CREATE TABLE journal (
     PRIMARY KEY (escrow_id, version)
 );
 
--- Outbox and per-user feed at once; `seq` is the cursor of both..
+-- Outbox and per-user feed at once; `seq` is the cursor of both.
 CREATE TABLE events (
     seq        BIGSERIAL PRIMARY KEY,
     event_id   BYTEA   NOT NULL UNIQUE CHECK (length(event_id) = 16),

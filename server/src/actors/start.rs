@@ -192,11 +192,6 @@ impl ActorHandles {
         Arc::clone(&self.world)
     }
 
-    /// Wakes the outbox: whoever stores events by other ways than an escrow's actor says so here.
-    pub fn events_committed(&self) {
-        self.world.committed.notify_one();
-    }
-
     /// Ends the loops and the actors' threads. What was answered is on disk; what was not was not done.
     pub fn stop(&self) {
         self.stop.send_replace(true);

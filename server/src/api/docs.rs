@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, get, web};
+use aegis_common::escrow::effect::Notice;
 use aegis_common::wire::problem::Problem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
@@ -26,7 +27,7 @@ pub const DESCRIPTION: &str = "/api/v1/openapi.json";
                        keys and hashes hexadecimal. Errors are problem documents (RFC 9457) whose `code` is for \
                        programs."
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, Notice)),
     modifiers(&Bearer)
 )]
 pub struct Frame;

@@ -12,7 +12,8 @@ use crate::node::NodeState;
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `ok`, or `degraded` where the database or every node is out of reach.
+    /// `ok`, or `degraded` where the database or every node is out of reach, the chain is not being followed, or an escrow had
+    /// to be left alone since the start because it kept failing. The log says which.
     pub status: &'static str,
     /// The program's version.
     pub version: &'static str,

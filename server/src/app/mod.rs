@@ -14,8 +14,9 @@ use std::sync::Arc;
 use actix_web::dev::Server;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
+use aegis_common::address::Network;
 use aegis_common::time::Clock;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_actix_web::TracingLogger;
 
@@ -182,6 +183,7 @@ fn serve(
 /// Serves until SIGTERM or SIGINT, then lets running requests end.
 pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let ground = Ground::open(config, Arc::clone(&clock))?;
+    same_network(&ground.store, config.chain.network).await?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).with_context(|| format!("AEGIS_BIND {bind}"))?;
     let stop = stop_signal()?;
@@ -201,6 +203,15 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     actors.stop();
     tracing::info!("stopped");
     Ok(served?)
+}
+
+/// A database belongs to one network: what is watched on one chain is not found on another.
+async fn same_network(store: &Store, network: Network) -> anyhow::Result<()> {
+    let known = store.networks().await.context("reading the database")?;
+    match known.iter().find(|known| **known != network.to_string()) {
+        Some(other) => bail!("AEGIS_NETWORK is {network}, and this database is of {other}"),
+        None => Ok(()),
+    }
 }
 
 fn stop_signal() -> io::Result<impl Future<Output = ()>> {

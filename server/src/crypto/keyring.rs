@@ -2,7 +2,7 @@
 //!
 //! A key file holds one key a line (64 hex digits), oldest first; the last line is the current key, the
 //! others only open what they once sealed. Rotation: append a line, restart. Empty lines and lines that
-//! start with `#` don't count. The environment form is the same with commas instead of line ends.
+//! start with `#` don't count.
 //!
 //! A key's id is the beginning of a hash of it, so that a wrong key can't pass for a lost one.
 

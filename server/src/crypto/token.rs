@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::secret_file::{self, SecretFileError};
 
-/// How long a token works. A changed role takes effect after this time at the latest.
+/// How long a token works.
 pub const LIFETIME: SignedDuration = SignedDuration::from_mins(10);
 /// Longer than any token of ours: a bound for hostile input.
 const MAX_TOKEN: usize = 1024;

@@ -42,6 +42,11 @@ fn progress(conn: &mut Conn, network: &str) -> QueryResult<Option<(i64, DbHash)>
 }
 
 impl Store {
+    /// The networks whose chains were followed with this database.
+    pub async fn networks(&self) -> Result<Vec<String>, StoreError> {
+        self.read(|conn, _| Ok(chain_progress::table.select(chain_progress::network).load(conn)?)).await
+    }
+
     /// The last processed block, or `None` before the first.
     pub async fn chain_progress(&self, network: Network) -> Result<Option<Tip>, StoreError> {
         let network = network.to_string();
