@@ -6,7 +6,7 @@
 //!   world     chain + funds + server + participants
 //!     devnet  a private chain, a miner and a funded wallet      server, participant  the two programs
 //!     relay   stands between participants and server: records, changes, drops, calls hooks
-//!     process, rpc, net   what all of them stand on
+//!     process, rpc, net, scratch   what all of them stand on
 //! kills       kills server and participants at planned points of the stories, and looks for what got lost
 //! secrets     searches what the server saw for anything that could spend
 //! house       the checks of `scripts/check`: floors, doors, documents, migrations
@@ -25,6 +25,7 @@ pub mod programs;
 pub mod relay;
 pub mod rpc;
 pub mod scenario;
+pub mod scratch;
 pub mod secrets;
 pub mod server;
 pub mod timeline;

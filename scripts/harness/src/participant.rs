@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::process::{self, Process, RunDir, tail};
+use crate::process::{self, Process, RunDir};
 
 /// A single command starts a wallet server at most.
 const COMMAND_LIMIT: Duration = Duration::from_secs(180);
@@ -221,11 +221,6 @@ impl Participant {
     pub fn must_run(&self) -> Result<()> {
         let mut slot = self.slot()?;
         slot.as_mut().map_or(Ok(()), |process| process.must_run().with_context(|| self.name.clone()))
-    }
-
-    /// The last lines of the background program's errors.
-    pub fn log_tail(&self, lines: usize) -> String {
-        tail(&self.run.log(&format!("run-{}", self.name)), lines)
     }
 
     /// Everything the background program has said so far.

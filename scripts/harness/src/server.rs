@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use reqwest::Client;
 
 use crate::net;
-use crate::process::{self, Process, RunDir, tail};
+use crate::process::{self, Process, RunDir};
 use crate::programs::Programs;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -197,11 +197,6 @@ impl Server {
     /// Every table as JSON, with sealed columns opened.
     pub async fn dump(&self) -> Result<String> {
         self.admin(&["dump"]).await
-    }
-
-    /// The last lines of its log.
-    pub fn log_tail(&self, lines: usize) -> String {
-        tail(&self.log(), lines)
     }
 
     /// Lets it run when this value is dropped.

@@ -3,13 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 
 use aegis_harness::scenario::{self, Story};
-use aegis_harness::secrets::{Search, seen_by_server, shares};
+use aegis_harness::scratch::Scratch;
+use aegis_harness::secrets::{EarlyKeys, Search, seen_by_server, shares};
 use aegis_harness::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn scenarios_settle_exactly_and_nothing_the_server_saw_of_them_holds_a_spend_share() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut plan = scenario::plan(dir.path().to_owned(), true);
+    let dir = Scratch::new().unwrap();
+    let mut plan = scenario::plan(dir.path(), true);
     plan.relay = true;
     plan.settings = |settings| settings.log = "trace".to_owned();
     let world = World::start(&plan).await.unwrap();
@@ -18,13 +19,14 @@ async fn scenarios_settle_exactly_and_nothing_the_server_saw_of_them_holds_a_spe
         Some(_) => &Story::ALL,
         None => &[Story::DisputeSplit, Story::CosignedSplit, Story::StaleNonces],
     };
+    let early = EarlyKeys::watch(&world).unwrap();
     let report = scenario::tell(&world, stories).await;
     assert!(report.is_good(), "{:?}\n{}", report.failures, world.timeline.lines().join("\n"));
     world.rest().await.unwrap();
 
-    let shares = shares(&world).await.unwrap();
-    // Three parties in every escrow, each with a share and the two keys it is made of.
-    assert_eq!(shares.len(), stories.len() * 9);
+    let shares = shares(&world, &early).await.unwrap();
+    // Three parties in every escrow, each with a share, the two keys it is made of, and the key they come from.
+    assert_eq!(shares.len(), stories.len() * 12);
     let evidence = seen_by_server(&world).await.unwrap();
     let bytes: usize = evidence.iter().map(|(_, piece)| piece.len()).sum();
     assert!(bytes > 1 << 20, "only {bytes} bytes of evidence were gathered");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{Share, mnemonic, of_wallet};
+use super::{EarlyKeys, Share, mnemonic, of_plain_wallet, of_wallet};
 use crate::devnet::WalletServer;
 use crate::participant::Participant;
 use crate::world::World;
@@ -48,19 +48,23 @@ struct WalletFile {
     password: String,
 }
 
-/// Every spend share of every participant's escrow wallets, with its mnemonic words. The participants' programs must
-/// have ended: their wallet files are copied.
-pub async fn shares(world: &World) -> Result<Vec<Share>> {
+/// Every spend share of every participant's escrow wallets, with its mnemonic words, and what it came from. The participants'
+/// programs must have ended: their wallet files are copied.
+pub async fn shares(world: &World, early: &EarlyKeys) -> Result<Vec<Share>> {
     let scratch = WalletServer::start(&world.run, "scratch", &world.chain).await?;
     let mut all = Vec::new();
     for person in world.people.values() {
-        all.extend(of_participant(&person.program, &scratch).await?);
+        all.extend(of_participant(&person.program, &scratch, early).await?);
     }
     ensure!(!all.is_empty(), "no participant has an escrow wallet");
     Ok(all)
 }
 
-async fn of_participant(program: &Participant, scratch: &WalletServer) -> Result<Vec<Share>> {
+async fn of_participant(
+    program: &Participant,
+    scratch: &WalletServer,
+    early: &EarlyKeys,
+) -> Result<Vec<Share>> {
     let listed = program.cmd(&["expert", "wallets"]).await?;
     let files: Vec<WalletFile> = serde_json::from_value(listed).context("reading the list of wallets")?;
     let mut all = Vec::new();
@@ -69,6 +73,11 @@ async fn of_participant(program: &Participant, scratch: &WalletServer) -> Result
         std::fs::copy(&file.keys, scratch.folder().join(format!("{name}.keys")))?;
         let owner = format!("{}, escrow {}", program.name(), file.escrow);
         let mut shares = of_wallet(scratch.rpc(), &name, &file.password, &owner).await?;
+        let name = crate::net::random_hex(8)?;
+        let copy = early.of(program.name(), &file.keys)?;
+        std::fs::copy(&copy, scratch.folder().join(format!("{name}.keys")))
+            .with_context(|| copy.display().to_string())?;
+        shares.push(of_plain_wallet(scratch.rpc(), &name, &file.password, &owner).await?);
         for share in &mut shares {
             share.words = Some(mnemonic(scratch.rpc(), &share.secret).await?);
         }

@@ -5,8 +5,12 @@
 //! hold only sixteen such numbers, so searching for these patterns is the same as multiplying every window by G, and
 //! takes seconds where that would take hours. The search looks at the data as it is and at every run of digits in it,
 //! decoded.
+//!
+//! Searched for are the shares, the keys that a share is made of, and the keys that those are derived from. Not searched for
+//! are the nonces of signatures: the wallet gives them to nobody, and what is exported of them is their public form.
 
 mod decode;
+mod early;
 mod evidence;
 mod shares;
 
@@ -14,8 +18,9 @@ use std::collections::{HashMap, HashSet};
 
 use curve25519_dalek::scalar::Scalar;
 
+pub use early::EarlyKeys;
 pub use evidence::{seen_by_server, shares};
-pub use shares::{Share, from_multisig_seed, mnemonic, of_wallet};
+pub use shares::{Share, from_multisig_seed, mnemonic, of_plain_wallet, of_wallet};
 
 /// l in little-endian bytes.
 const ORDER: [u8; 32] = [

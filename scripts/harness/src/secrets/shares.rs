@@ -54,6 +54,16 @@ pub async fn of_wallet(rpc: &Rpc, filename: &str, password: &str, owner: &str) -
     Ok(shares)
 }
 
+/// The spend key of a wallet that is no multisig wallet yet.
+pub async fn of_plain_wallet(rpc: &Rpc, filename: &str, password: &str, owner: &str) -> Result<Share> {
+    let _: Value = rpc.call("open_wallet", json!({"filename": filename, "password": password})).await?;
+    let status: Value = rpc.call("is_multisig", json!({})).await?;
+    let spend: Key = rpc.call("query_key", json!({"key_type": "spend_key"})).await?;
+    let _: Value = rpc.call("close_wallet", json!({"autosave_current": false})).await?;
+    ensure!(status["multisig"] == false, "{owner}: the wallet was copied too late");
+    Ok(Share { owner: format!("{owner}, before the rounds"), secret: key32(&spend.key)?, words: None })
+}
+
 /// The secrets in a multisig seed (Monero `wallet2::get_multisig_seed`): threshold and total as 32-bit numbers, the spend
 /// share and its public key, the view key and its public key, then one key for each of the signers this one shares
 /// with, then the signers. The view key is none of them: the server has it.

@@ -1,0 +1,56 @@
+//! A home that was lost and restored from a backup, in the middle of a payout: made before the word that released it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+#![allow(dead_code, reason = "the stage has more on it")]
+
+#[path = "mitm/stage.rs"]
+mod stage;
+
+use std::collections::BTreeSet;
+
+use aegis_common::escrow::state::Status;
+use aegis_harness::scratch::Scratch;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_participant_restored_from_an_older_backup_signs_afresh_and_the_payout_is_made_once() {
+    let dir = Scratch::new().unwrap();
+    let world = stage::world(dir.path()).await;
+    let id = stage::create(&world, "a lathe").await;
+    stage::ready(&world, &[&id]).await;
+    let alice = &world.person("alice").unwrap().program;
+    let due = alice.cmd(&["fund", &id]).await.unwrap();
+    let address = due["payment"]["address"].as_str().unwrap().parse().unwrap();
+    let price = due["payment"]["amount"].as_str().unwrap().parse().unwrap();
+    world.funds.pay(&[(address, price)]).await.unwrap();
+    stage::active(&world, &id).await;
+    let backup = dir.path().join("backup");
+    alice.cmd(&["backup", "--to", &backup.display().to_string()]).await.unwrap();
+
+    // The seller is away, so that the buyer's signing data waits in the transcript.
+    world.person("bob").unwrap().program.stop().await.unwrap();
+    alice.cmd(&["confirm", &id]).await.unwrap();
+    stage::wait(&world, "the buyer's signing data", async || {
+        let said = stage::transcript(&world, &id).await;
+        said.iter().any(|entry| {
+            let statement = &entry["signed"]["statement"];
+            statement["kind"] == "sync" && statement["role"] == "buyer"
+        })
+    })
+    .await;
+    alice.stop().await.unwrap();
+    let policy = std::fs::read(alice.home().join("policy.toml")).unwrap();
+    std::fs::rename(alice.home(), dir.path().join("lost")).unwrap();
+    let copied = std::process::Command::new("cp").arg("-a").arg(&backup).arg(alice.home()).status().unwrap();
+    assert!(copied.success());
+    std::fs::write(alice.home().join("policy.toml"), policy).unwrap();
+    let checked = alice.cmd(&["restore-check", &id, "--daemon", alice.daemon()]).await.unwrap();
+    assert_eq!(checked["restores"], true);
+
+    alice.start().unwrap();
+    world.person("bob").unwrap().program.start().unwrap();
+    let ended = async || stage::view(&world, &id).await.status == Status::CompletedReleased;
+    stage::wait(&world, "the payout", ended).await;
+    let paid = world.funds.received().await.unwrap();
+    let by: BTreeSet<_> = paid.iter().map(|incoming| incoming.txid).collect();
+    assert_eq!(by.len(), 1, "paid once: {paid:?}");
+    world.rest().await.unwrap();
+}
