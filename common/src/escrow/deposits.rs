@@ -162,28 +162,37 @@ impl Deposits {
     }
 
     /// Makes room for one more output in a full escrow: one that is not credited goes first, then the smallest, and only
-    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment. What is final stays where
-    /// an outcome stands that may divide it.
-    pub fn make_room(&self, seen: &Sighting, dust: Piconero, stands: bool) -> Self {
+    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment.
+    pub fn make_room(&self, seen: &Sighting, dust: Piconero, may_go: impl Fn(&Deposit) -> bool) -> Self {
         let mut next = self.clone();
         if self.0.len() < MAX_OUTPUTS || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
-        let same_key = |deposit: &&Deposit| deposit.key == seen.key;
+        let counts = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
+        let same_key = |deposit: &&Deposit| deposit.key == seen.key && counts(deposit);
         let counts_before = (seen.height.is_some(), seen.amount);
         // A copy of a key that another output has already counts for nothing.
         if self.0.iter().filter(same_key).any(|twin| (twin.height.is_some(), twin.amount) >= counts_before) {
             return next;
         }
         let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.amount);
-        let may_go = |deposit: &&Deposit| !(stands && deposit.is_final);
-        if let Some(least) = self.0.iter().filter(may_go).min_by_key(|deposit| rank(deposit))
+        if let Some(least) =
+            self.0.iter().filter(|deposit| may_go(deposit)).min_by_key(|deposit| rank(deposit))
             && (least.refused.is_some() || least.amount < seen.amount)
         {
             next.0.retain(|deposit| deposit.output != least.output);
             next.count_keys_once();
         }
         next
+    }
+
+    /// Whether the final deposits of its slot would no longer hold what the contract asks for without this one.
+    pub fn is_needed(&self, deposit: &Deposit, contract: &Contract) -> bool {
+        let others = self
+            .credited()
+            .filter(|other| other.is_final && other.slot == deposit.slot && other.output != deposit.output);
+        Piconero::sum(others.map(|other| other.amount))
+            .is_some_and(|sum| sum < deposit.slot.required(contract))
     }
 
     /// Of outputs with one key the largest counts, but none in the pool before one in a block; the first of equals.

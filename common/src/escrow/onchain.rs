@@ -18,9 +18,7 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
         return Err(Rejected::AlreadyDone);
     }
     let dust = escrow.contract.dust_limit;
-    // Once an outcome stands, nothing it rests on is put aside for another.
-    let stands = matches!(escrow.phase, Phase::Settling(_) | Phase::Completed { .. });
-    let sighted = escrow.deposits.make_room(seen, dust, stands).sight(seen, dust);
+    let sighted = escrow.deposits.make_room(seen, dust, |old| may_go(escrow, old)).sight(seen, dust);
     let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
     let Deposit { output, slot, amount, height, .. } = deposit;
     let notice = match deposit.refused {
@@ -32,6 +30,17 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     let effects = if is_expected { Vec::new() } else { vec![Effect::Notify(notice)] };
     let next = refund_if_late(Escrow { deposits, ..escrow.clone() }, now);
     Ok((next, effects))
+}
+
+/// Whether a deposit may be put aside for a larger one. Nothing that an outcome rests on is; before that, nothing final that
+/// the contract asks for.
+fn may_go(escrow: &Escrow, deposit: &Deposit) -> bool {
+    let rests = match &escrow.phase {
+        Phase::Settling(settling) => deposit.is_final || settling.awaited.contains(&deposit.output),
+        Phase::Completed { .. } => deposit.is_final,
+        _ => deposit.is_final && escrow.deposits.is_needed(deposit, &escrow.contract),
+    };
+    deposit.refused.is_some() || !rests
 }
 
 /// What the payout returns to the escrow's own address is no deposit. Only a payout that was proven counts: an approval may

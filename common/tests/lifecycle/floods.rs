@@ -59,6 +59,39 @@ fn small_payments_cannot_keep_a_deposit_out_of_a_disputed_escrow() {
 }
 
 #[test]
+fn a_larger_output_takes_the_place_of_nothing_that_the_payout_waits_for() {
+    let mut sim = Sim::new(Contract { seller_deposit: Piconero::XMR, ..contract() });
+    sim.ready();
+    sim.fund(Slot::Payment, Piconero::XMR);
+    let dust = sim.escrow.contract.dust_limit;
+    while sim.escrow.deposits.all().len() < MAX_OUTPUTS - 1 {
+        sim.fund(Slot::Payment, dust);
+    }
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    // The seller's deposit is on its way when the buyer is paid back.
+    let deposit = sim.fund(Slot::SellerDeposit, Piconero::XMR);
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    assert_eq!(sim.settling().awaited, [deposit]);
+    let larger = sim.output(Slot::Payment, Piconero(2 * Piconero::XMR.0));
+    assert_eq!(sim.see(larger), Err(Rejected::AlreadyDone));
+    assert!(sim.escrow.deposits.get(deposit).is_some());
+}
+
+#[test]
+fn many_larger_outputs_take_no_final_payment_from_a_dispute() {
+    let mut sim = Sim::new(contract());
+    sim.active();
+    let payment = sim.escrow.deposits.all()[0].output;
+    sim.say(Role::Buyer, Act::Dispute { reason: "late".into() }).unwrap();
+    for _ in 0..=MAX_OUTPUTS {
+        let larger = sim.output(Slot::Payment, Piconero(2 * Piconero::XMR.0));
+        // The last finds no room.
+        let _ = sim.see(larger);
+    }
+    assert!(sim.escrow.deposits.get(payment).is_some_and(|deposit| deposit.is_final));
+}
+
+#[test]
 fn an_approval_that_names_a_deposit_does_not_hide_it() {
     let mut sim = released();
     for role in [Role::Seller, Role::Buyer] {
