@@ -47,6 +47,8 @@ struct Known {
 #[derive(Default)]
 struct State {
     left: Vec<Point>,
+    /// Kills whose place was reached and that have not happened yet.
+    under_way: usize,
     /// Which statement is the n-th of its kind: by body, since one that is sent again is the same.
     order: HashMap<String, Vec<Vec<u8>>>,
     /// When each planned place was reached first.
@@ -99,6 +101,9 @@ impl Killer {
 
     /// Waits until the last victim is back, and tells what was done.
     pub async fn tally(&self) -> Tally {
+        while self.state().under_way > 0 {
+            tokio::time::sleep(ASK_EVERY).await;
+        }
         let _nobody_is_down = self.gate.lock().await;
         let state = std::mem::take(&mut *self.state());
         Tally { done: state.done, left: state.left, backs: state.backs, errors: state.errors }
@@ -118,19 +123,20 @@ impl Killer {
     ) -> Action {
         self.remember(&name, moment, &exchange);
         let Some(point) = self.due(&name, nth, moment, &exchange) else { return Action::Pass };
-        match point.when {
-            When::Before | When::After => {
-                self.strike(name, point).await;
-                Action::Drop
-            }
-            When::Amid(millis) | When::Later(millis) => {
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_millis(millis)).await;
-                    self.strike(name, point).await;
-                });
-                Action::Pass
-            }
+        let pause = match point.when {
+            When::Before | When::After => None,
+            When::Amid(millis) | When::Later(millis) => Some(Duration::from_millis(millis)),
+        };
+        // A task of its own: this exchange ends with its program, which another kill may meet first.
+        let strike = tokio::spawn(async move {
+            tokio::time::sleep(pause.unwrap_or_default()).await;
+            self.strike(name, point).await;
+        });
+        if pause.is_some() {
+            return Action::Pass;
         }
+        let _ = strike.await;
+        Action::Drop
     }
 
     /// What the server said it has stored must be there after a kill.
@@ -183,10 +189,12 @@ impl Killer {
         let is_missed =
             |point: &Point| state.reached.get(&point.place).is_some_and(|at| at.elapsed() > MISSED);
         if let Some(found) = state.left.iter().position(|point| is_now(point) && is_here(point)) {
+            state.under_way += 1;
             return Some(state.left.remove(found));
         }
         let found = state.left.iter().position(|point| is_now(point) && is_missed(point))?;
         let place = Place::Exchange(name.to_owned(), nth?);
+        state.under_way += 1;
         Some(Point { place, ..state.left.remove(found) })
     }
 
@@ -209,9 +217,13 @@ impl Killer {
             }
         };
         let target = point.target;
-        match killed {
-            Ok(()) => self.state().done.push(point),
-            Err(error) => self.state().errors.push(format!("{point}: {error:#}")),
+        {
+            let mut state = self.state();
+            state.under_way -= 1;
+            match killed {
+                Ok(()) => state.done.push(point),
+                Err(error) => state.errors.push(format!("{point}: {error:#}")),
+            }
         }
         let killer = Arc::clone(self);
         tokio::spawn(async move { killer.revive(&world, &name, target, gate).await });
