@@ -208,9 +208,11 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
 /// A database belongs to one network: what is watched on one chain is not found on another.
 async fn same_network(store: &Store, network: Network) -> anyhow::Result<()> {
     let known = store.networks().await.context("reading the database")?;
-    match known.iter().find(|known| **known != network.to_string()) {
-        Some(other) => bail!("AEGIS_NETWORK is {network}, and this database is of {other}"),
-        None => Ok(()),
+    match known.first() {
+        Some(other) if !known.contains(&network.to_string()) => {
+            bail!("AEGIS_NETWORK is {network}, and this database is of {other}")
+        }
+        _ => Ok(()),
     }
 }
 
