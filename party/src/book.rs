@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::outcome::{Authority, Outcome};
 use aegis_common::escrow::settling::RETRIES;
 use aegis_common::escrow::setup::{Setup, SetupError, Stage};
 use aegis_common::escrow::statement::{
@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 
 /// Three pairs have had their attempts.
 const SYNCS_PER_DOUBLING: usize = 27;
+
+/// Refused statements that are remembered.
+const MAX_REFUSED: usize = 32;
 
 /// A statement signed by this participant that is not yet in the transcript: it is sent again until it is. A receipt
 /// alone proves nothing.
@@ -78,10 +81,10 @@ pub struct Book {
     /// By the other signer: when the present span of signing data began, and how many statements of it were made in it.
     #[serde(default)]
     sync_spans: BTreeMap<Role, (Timestamp, u32)>,
-    /// A statement that the server refused. Said again it is the same, byte for byte: a server that kept it in secret must not
-    /// get a second one for the same place.
+    /// Statements that the server refused. Said again they are the same, byte for byte: a server that kept one in secret must
+    /// not get a second one for the same place that says the same.
     #[serde(default)]
-    pub refused: Option<Pending>,
+    refused: Vec<Pending>,
     /// A dispute that was signed while it could not be sent: said as soon as the server takes statements again.
     #[serde(default)]
     pub aside: Option<SignedStatement>,
@@ -99,8 +102,8 @@ pub struct Book {
     /// The person asked for this contract: no other is ever taken in its place.
     #[serde(default)]
     pub asked_for: bool,
-    /// The person agreed to sign this outcome.
-    pub consent: Option<Outcome>,
+    /// The person agreed to sign this outcome, standing by this word.
+    pub consent: Option<(Outcome, Authority)>,
     /// Complete payouts, newest last.
     pub payouts: Vec<SignedPayout>,
 }
@@ -150,7 +153,7 @@ impl Book {
             attempts: BTreeMap::new(),
             sync: None,
             sync_spans: BTreeMap::new(),
-            refused: None,
+            refused: Vec::new(),
             aside: None,
             leave_behind: Piconero::ZERO,
             heard: Vec::new(),
@@ -195,16 +198,34 @@ impl Book {
             self.heard.push(signed.clone());
             // It was given without knowing; what is signed already is bound.
             self.consent = None;
+            self.leave_behind = Piconero::ZERO;
         }
         Ok(news)
     }
 
     /// What this participant has decided, for others to hear: what the transcript shows, what waits, what was refused.
     pub fn decisions(&self) -> Vec<&SignedStatement> {
-        let waiting = [&self.pending, &self.refused].into_iter().flatten().map(|pending| &pending.signed);
+        let waiting = self.pending.iter().chain(&self.refused).map(|pending| &pending.signed);
         let waiting = waiting.chain(&self.aside);
         let own = self.transcript.iter().filter(|signed| signed.statement.role == self.role);
         own.chain(waiting).filter(|signed| is_decision(&signed.statement.act)).collect()
+    }
+
+    /// Moves what waits to what was refused: its place in the chain is free again, if the server says the truth.
+    pub fn refuse(&mut self) {
+        self.refused.extend(self.pending.take());
+        let excess = self.refused.len().saturating_sub(MAX_REFUSED);
+        self.refused.drain(..excess);
+    }
+
+    /// What was refused before and would be said now, in the same place.
+    pub fn take_refused(&mut self, next: &Statement) -> Option<SignedStatement> {
+        let same = |pending: &Pending| {
+            let old = &pending.signed.statement;
+            (old.seq, old.prev, &old.act) == (next.seq, next.prev, &next.act)
+        };
+        let place = self.refused.iter().position(same)?;
+        Some(self.refused.remove(place).signed)
     }
 
     /// What this participant would say next: after what the transcript shows, and after what waits for the server.

@@ -275,3 +275,34 @@ async fn a_dispute_is_signed_behind_what_waits_while_the_server_is_away_and_sent
     assert!(held.book.pending.is_none() && held.book.aside.is_none());
     assert_eq!(taken.lock().unwrap().last().unwrap().signed, kept, "what was signed is what was sent");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_really_waits() {
+    let terms: Arc<OnceLock<Contract>> = Arc::default();
+    let shown = Arc::clone(&terms);
+    let liar = Liar::reading(move |target, _| {
+        let escrow = Sim::new(shown.get()?.clone()).escrow;
+        match target {
+            _ if target.ends_with("/auth/login") => Some((200, token())),
+            _ if target.ends_with("/statements") => Some((409, problem(Code::WrongState))),
+            _ if target.contains("/transcript") => json(TranscriptPage { entries: Vec::new(), next: None }),
+            _ => json(EscrowView::of(&escrow, 1, 1_000)),
+        }
+    });
+    let (_folder, home) = home(&liar.url);
+    let desk = Desk::open(&home, PASSPHRASE).unwrap();
+    let contract = contract_of(&desk);
+    let id = contract.escrow_id;
+    terms.set(contract).unwrap();
+    let dispute = Act::Dispute { reason: "late".to_owned() };
+
+    desk.hold(id).await.unwrap().say(dispute.clone(), None).await.unwrap_err();
+    let book = desk.stored(id).unwrap().unwrap();
+    let refused = book.decisions()[0].clone();
+    assert!(book.pending.is_none() && book.aside.is_none());
+    desk.sign_aside(id, dispute).unwrap();
+    let waiting = desk.stored(id).unwrap().unwrap().aside.unwrap();
+    assert_eq!(waiting, refused);
+    assert!(desk.hold(id).await.is_err(), "it was sent, and refused again");
+    assert!(desk.stored(id).unwrap().unwrap().aside.is_none());
+}

@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Context, NetworkName, output, parse_address};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::engine::EngineError;
 use crate::files;
 use crate::keys::{KeyStore, MAX_RECORD, PinSource, Profile, PublicKeys, Secret, safety_number};
-use crate::wallet::NonceGuard;
+use crate::wallet::{NonceGuard, WalletName};
 
 #[derive(Args)]
 pub struct Init {
@@ -101,15 +101,19 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
         .map_err(|error| EngineError::Person(format!("--payout-address: {error}")))?;
     files::private_dir(&context.home)?;
     let path = context.home.join("keys");
-    let passphrase = context.passphrase()?;
+    let passphrase = if path.exists() { context.passphrase() } else { context.new_passphrase() }?;
     let mut keys = if path.exists() {
         let mut keys = KeyStore::open(&path, passphrase.expose())?;
-        let Profile { username, server_url, registered, .. } = keys.profile();
-        if *registered && (username, server_url) != (&init.username, &init.server) {
-            let why = format!("this home is registered as {username} at {server_url}; name another --home");
+        let Profile { username, server_url, payout_address, .. } = keys.profile();
+        let same_account = (username, server_url) == (&init.username, &init.server);
+        // The answer to an earlier call may have been lost: then the account has exactly these keys.
+        let registered = keys.profile().registered || (same_account && has_account(&keys).await);
+        if registered && (!same_account || *payout_address != init.payout_address) {
+            let why = "to be paid elsewhere: aegis payout-address; for another account name another --home";
+            let why = format!("this home is registered as {username} at {server_url}; {why}");
             return Err(EngineError::Person(why));
         }
-        if !*registered {
+        if !registered {
             let known = keys.profile().account_password.clone();
             *keys.profile_mut() = profile_of(&init, Some(known))?;
             keys.save()?;
@@ -119,29 +123,32 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
         KeyStore::create(&path, passphrase.expose(), profile_of(&init, None)?)?
     };
     let (profile, public) = (keys.profile(), keys.identity().public());
-    let payout_address = profile.payout_address;
-    let client = Client::new(&profile.server_url, &profile.username, profile.account_password.clone())?;
     let request = RegisterRequest {
         username: profile.username.clone(),
         password: profile.account_password.expose().to_owned(),
         identity_key: public.identity_key,
         signing_key: public.signing_key,
-        payout_address,
+        payout_address: profile.payout_address,
     };
-    if let Err(error) = client.register(&request).await {
-        // Registered by an earlier call whose answer was lost: the account then has exactly these keys.
-        let mine = match client.me().await {
-            Ok(me) => me.signing_key == public.signing_key,
-            Err(_) => false,
-        };
-        if !mine {
-            return Err(error.into());
-        }
+    if let Err(error) = client_of(profile)?.register(&request).await
+        && !has_account(&keys).await
+    {
+        return Err(error.into());
     }
     keys.profile_mut().registered = true;
     keys.save()?;
     print_id(context, &id_view(&keys));
     Ok(())
+}
+
+fn client_of(profile: &Profile) -> Result<Client, ClientError> {
+    Client::new(&profile.server_url, &profile.username, profile.account_password.clone())
+}
+
+/// Whether the server has the profile's account, with these keys.
+async fn has_account(keys: &KeyStore) -> bool {
+    let Ok(client) = client_of(keys.profile()) else { return false };
+    client.me().await.is_ok_and(|me| me.signing_key == keys.identity().public().signing_key)
 }
 
 /// A password that was given counts; otherwise the one from before, and a random one at first.
@@ -179,7 +186,7 @@ pub async fn payout_address(context: &Context, address: Address) -> Result<(), E
 /// Encrypts the key store with another passphrase. The keys stay, and so do backups under the old one.
 pub fn passphrase(context: &Context, file: Option<&Path>) -> Result<(), EngineError> {
     let desk = context.desk()?;
-    let new = super::secret(file, "AEGIS_NEW_PASSPHRASE", "New passphrase: ")?;
+    let new = super::new_secret(file, "AEGIS_NEW_PASSPHRASE", "New passphrase: ")?;
     desk.change_keys(|keys| keys.change_passphrase(new.expose()))?;
     let document = serde_json::json!({"changed": true});
     output::result(context.json, &document, || "changed; start aegis run again with it".to_owned());
@@ -231,8 +238,7 @@ pub fn safety(context: &Context, name: &str) -> Result<(), EngineError> {
 /// Copies the key store, the books and the wallets' keys files, and marks the nonces of each wallet as used. Wallet caches
 /// are left out on purpose: restoring one from before a signature would bring back used nonces.
 pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
-    // Opening proves that the passphrase is known.
-    let _desk = context.desk()?;
+    let desk = context.desk()?;
     if to.exists() {
         return Err(EngineError::Person("the backup goes to a new folder".to_owned()));
     }
@@ -248,13 +254,15 @@ pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.ends_with(suffix)) && entry.path().is_file() {
                 let bytes = files::read_private(&entry.path(), MAX_RECORD as u64 + 64)?;
-                files::write_atomic(&into.join(&name), &bytes)?;
+                files::write_atomic(&into.join(name), &bytes)?;
                 copied += 1;
-                let wallet = name.to_str().and_then(|name| name.strip_suffix(".keys")).map(str::parse);
-                if let Some(Ok(wallet)) = wallet {
-                    marks.claim(&wallet)?;
-                }
             }
+        }
+    }
+    for id in desk.known()? {
+        let Some(book) = desk.stored(id)? else { continue };
+        for attempt in book.attempts.keys() {
+            marks.claim(&WalletName::of(id, *attempt))?;
         }
     }
     output::result(context.json, &serde_json::json!({"files": copied}), || format!("copied {copied} files"));

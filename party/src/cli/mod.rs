@@ -231,6 +231,10 @@ impl Context {
         secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
     }
 
+    fn new_passphrase(&self) -> Result<Secret, EngineError> {
+        new_secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
+    }
+
     fn desk(&self) -> Result<Desk, EngineError> {
         Desk::open(&self.home, self.passphrase()?.expose())
     }
@@ -246,10 +250,23 @@ fn secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, E
     match (file, std::env::var(variable)) {
         (Some(path), _) => first_line(path),
         (None, Ok(text)) => Ok(Secret::new(text)),
-        (None, Err(_)) => rpassword::prompt_password(prompt)
-            .map(Secret::new)
-            .map_err(|error| EngineError::Person(format!("no passphrase: {error}"))),
+        (None, Err(_)) => asked(prompt),
     }
+}
+
+fn asked(prompt: &str) -> Result<Secret, EngineError> {
+    let answer = rpassword::prompt_password(prompt);
+    answer.map(Secret::new).map_err(|error| EngineError::Person(format!("no passphrase: {error}")))
+}
+
+/// A secret that is set: where it is typed unseen, twice.
+fn new_secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, EngineError> {
+    let secret = secret(file, variable, prompt)?;
+    let is_typed = file.is_none() && std::env::var_os(variable).is_none();
+    if is_typed && asked("The same again: ")? != secret {
+        return Err(EngineError::Person("the two are not the same; nothing was changed".to_owned()));
+    }
+    Ok(secret)
 }
 
 /// Runs a command; the exit code is 0 where it succeeded.

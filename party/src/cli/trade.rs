@@ -8,14 +8,16 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::DefaultOutcome;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::{Act, SignedStatement};
-use aegis_common::time::{SignedDuration, Timestamp};
+use aegis_common::time::{Clock, SignedDuration, Timestamp};
 use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
 use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
+use crate::authority::authorised;
 use crate::book::Fault;
 use crate::client::{Client, ClientError};
 use crate::engine::desk::{Desk, Held};
+use crate::engine::payout::SystemClock;
 use crate::engine::{EngineError, setup, terms};
 
 /// Times a lost request is sent, and the pause between: a server that is started anew is back within five seconds.
@@ -257,9 +259,7 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let desk = context.desk()?;
     let mut held = match desk.hold(which.id).await {
         // The word must not depend on a server that is away or shows what can't be.
-        Err(EngineError::Client(_) | EngineError::Fault(_) | EngineError::NotTaken { .. })
-            if matches!(act, Act::Dispute { .. }) =>
-        {
+        Err(error) if matches!(act, Act::Dispute { .. }) && is_hindered(&error) => {
             desk.sign_aside(which.id, act)?;
             let document = serde_json::json!({"id": which.id, "kept": kind});
             output::result(context.json, &document, || {
@@ -279,6 +279,15 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     Ok(())
 }
 
+/// Whether a word could not be said, other than by being refused.
+fn is_hindered(error: &EngineError) -> bool {
+    match error {
+        EngineError::Client(_) | EngineError::Fault(_) => true,
+        EngineError::NotTaken { error, .. } => !error.refuses_statement(),
+        _ => false,
+    }
+}
+
 pub async fn delete(context: &Context, which: Which) -> Result<(), EngineError> {
     context.desk()?.client.delete(which.id).await?;
     output::result(context.json, &serde_json::json!({"id": which.id}), || format!("deleted {}", which.id));
@@ -296,16 +305,24 @@ pub async fn consent(
     let mut held = desk.hold(which.id).await?;
     let none = || EngineError::Person("no outcome stands yet".to_owned());
     let payout = held.view.payout.clone().ok_or_else(none)?;
+    // What the person reads must follow from the signed statements: the server could name a friendlier word.
+    let (book, now) = (&held.book, SystemClock.now());
+    let found = [true, false].map(|funded| authorised(&book.contract, &book.transcript, funded, now));
+    let stands = (payout.outcome, payout.authority);
+    if !found.into_iter().flatten().any(|found| (found.outcome, found.authority) == stands) {
+        let why = "the signed statements do not authorise what the server says stands; before the expiry nothing stands by it";
+        return Err(EngineError::Person(why.to_owned()));
+    }
     if !yes && !context.json {
         let text = terms::payout(&held.book.contract, payout.outcome, payout.authority, &payout.shares);
         drop(held);
-        let question = "Sign this payout? Amounts and addresses are checked again before it is signed.";
+        let question = "Sign this? The amounts are the server's word, and checked before anything is signed.";
         if !tokio::task::block_in_place(|| output::agreed(&text, question)) {
             return Err(EngineError::Person("not consented".to_owned()));
         }
         held = desk.hold(which.id).await?;
     }
-    held.book.consent = Some(payout.outcome);
+    held.book.consent = Some(stands);
     if let Some(most) = leave_behind {
         held.book.leave_behind = most;
     }

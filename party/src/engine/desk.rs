@@ -121,6 +121,12 @@ impl Desk {
         format!("book-{id}")
     }
 
+    /// The escrows that have a book.
+    pub fn known(&self) -> Result<Vec<EscrowId>, EngineError> {
+        let names = self.books.names()?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix("book-")?.parse().ok()).collect())
+    }
+
     /// The book as stored, without asking the server; for reading only.
     pub fn stored(&self, id: EscrowId) -> Result<Option<Book>, EngineError> {
         let bytes = self.books.open(&Self::record(id))?;
@@ -150,8 +156,7 @@ impl Desk {
     /// be carried by another way when the server is away, hides it, or holds back the word before it.
     pub fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
         self.amend(id, |book| {
-            let waiting = [&book.pending, &book.refused].into_iter().flatten().map(|pending| &pending.signed);
-            let mut waiting = waiting.chain(&book.aside);
+            let mut waiting = book.pending.iter().map(|pending| &pending.signed).chain(&book.aside);
             if waiting.any(|signed| signed.statement.act == act) {
                 return Ok(());
             }
@@ -159,7 +164,11 @@ impl Desk {
                 let why = "another dispute of yours waits for the server; aegis tell prints it";
                 return Err(EngineError::Person(why.to_owned()));
             }
-            book.aside = Some(self.sign(book.next(act)?)?);
+            let next = book.next(act)?;
+            book.aside = Some(match book.take_refused(&next) {
+                Some(same) => same,
+                None => self.sign(next)?,
+            });
             Ok(())
         })
     }
@@ -286,11 +295,22 @@ impl Held<'_> {
         Ok(())
     }
 
+    /// Signs a statement, or gives it as it was signed before and refused.
+    fn signed(&mut self, next: Statement) -> Result<SignedStatement, EngineError> {
+        match self.book.take_refused(&next) {
+            Some(same) => Ok(same),
+            None => self.desk.sign(next),
+        }
+    }
+
     /// What was signed aside waits for the server now: as it was told to others, unless its place has been taken since.
     fn resume(&mut self, aside: SignedStatement) -> Result<(), EngineError> {
         let next = self.book.next(aside.statement.act.clone())?;
         let fits = (next.seq, next.prev) == (aside.statement.seq, aside.statement.prev);
-        let signed = if fits { aside } else { self.desk.sign(next)? };
+        let signed = match fits {
+            true => aside,
+            false => self.signed(next)?,
+        };
         self.book.pending = Some(Pending { signed, view_key: None });
         self.save()
     }
@@ -349,13 +369,7 @@ impl Held<'_> {
         }
         let book = &self.book;
         let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
-        let again = self.book.refused.take().map(|refused| refused.signed);
-        let again =
-            again.filter(|old| (old.statement.seq, &old.statement.act) == (statement.seq, &statement.act));
-        let signed = match again {
-            Some(same) => same,
-            None => self.desk.sign(statement)?,
-        };
+        let signed = self.signed(statement)?;
         self.book.pending = Some(Pending { signed, view_key });
         self.save()?;
         let receipt = self.send().await?;
@@ -391,8 +405,7 @@ impl Held<'_> {
             }
             Err(error) => {
                 if error.refuses_statement() {
-                    // Its place in the chain is free again, if the server says the truth.
-                    self.book.refused = self.book.pending.take();
+                    self.book.refuse();
                     self.save()?;
                 }
                 match error {

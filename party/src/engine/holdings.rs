@@ -37,12 +37,31 @@ impl Holdings {
     /// it never saw, or what it was sent too many of, so that nobody can stop a payout by paying the escrow; what is left
     /// out stays with the escrow.
     pub(super) fn suffice(&self, contract: &Contract) -> bool {
-        let received = |slot: Slot| match slot {
+        self.counted.len() >= MAX_OUTPUTS || self.covered(contract, |slot| self.divided(slot))
+    }
+
+    fn divided(&self, slot: Slot) -> Piconero {
+        match slot {
             Slot::Payment => self.received.payment,
             Slot::SellerDeposit => self.received.seller_deposit,
             Slot::BuyerDeposit => self.received.buyer_deposit,
+        }
+    }
+
+    /// Where something that the contract asks for would be left out, in words.
+    pub(super) fn short(&self, contract: &Contract) -> String {
+        let short = |slot: &Slot| self.divided(*slot) < self.own(*slot).min(slot.required(contract));
+        let name = |slot: Slot| match slot {
+            Slot::Payment => "payment",
+            Slot::SellerDeposit => "seller's deposit",
+            Slot::BuyerDeposit => "buyer's deposit",
         };
-        self.counted.len() >= MAX_OUTPUTS || self.covered(contract, received)
+        Slot::ALL.into_iter().filter(short).map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    fn own(&self, slot: Slot) -> Piconero {
+        let paid = self.paid.iter().filter(|(known, ..)| *known == slot);
+        Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
     }
 
     /// What the own wallet sees and the payout does not divide.
@@ -55,11 +74,7 @@ impl Holdings {
 
     /// Whether these sums hold in each slot what the contract asks for, or all that the own wallet sees.
     pub(super) fn covered(&self, contract: &Contract, there: impl Fn(Slot) -> Piconero) -> bool {
-        let own = |slot: Slot| {
-            let paid = self.paid.iter().filter(|(known, ..)| *known == slot);
-            Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
-        };
-        Slot::ALL.into_iter().all(|slot| there(slot) >= own(slot).min(slot.required(contract)))
+        Slot::ALL.into_iter().all(|slot| there(slot) >= self.own(slot).min(slot.required(contract)))
     }
 }
 

@@ -60,21 +60,24 @@ impl Engine {
             Ok(authorised) => authorised,
             Err(asks) => return Ok(asks),
         };
-        if !holdings.suffice(&held.book.contract) && holdings.left() > held.book.leave_behind {
+        if !holdings.suffice(&held.book.contract) {
             // More has become final since this attempt began: the next one divides it, once the server knows of it too.
             let known = |slot: Slot| {
                 let view = held.view.deposits.iter().find(|view| view.slot == slot);
                 view.map_or(Piconero::ZERO, |view| view.final_amount.piconero)
             };
-            return match holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
-                true => self.sync(held, session, &view, next(view.attempt)?).await,
-                false => {
-                    let (left, id) = (holdings.left().xmr(), held.book.contract.escrow_id);
-                    let why = "that your wallet sees and the server does not; to leave it with the escrow";
-                    let how = format!("aegis consent {id} --leave-behind {left}");
-                    Ok(Progress::Asks(format!("the payout would not divide {left} XMR {why}: {how}")))
-                }
-            };
+            if holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
+                return self.sync(held, session, &view, next(view.attempt)?).await;
+            }
+            if holdings.left() > held.book.leave_behind {
+                let (left, id) = (holdings.left().xmr(), held.book.contract.escrow_id);
+                let short = holdings.short(&held.book.contract);
+                let why = "that your wallet sees and the server does not; to leave it with the escrow";
+                let how = format!("aegis consent {id} --leave-behind {left}");
+                return Ok(Progress::Asks(format!(
+                    "the payout would not divide {left} XMR ({short}) {why}: {how}"
+                )));
+            }
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
         let agreed = Agreed { outcome, shares };
@@ -136,7 +139,7 @@ impl Engine {
             _ => self.policy.sign == Sign::Authorised,
         };
         let by_policy = standing && self.policy.covers(&book.contract);
-        if needs_consent(book.role, authority) && !by_policy && book.consent != Some(outcome) {
+        if needs_consent(book.role, authority) && !by_policy && book.consent != Some((outcome, authority)) {
             let heard = match book.heard.as_slice() {
                 [] => "",
                 _ => "; a dispute was heard that the server does not show",

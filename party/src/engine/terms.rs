@@ -120,6 +120,10 @@ pub fn text(contract: &Contract, role: Role, peers: &[(String, PinCheck)]) -> St
             ),
         ),
         line("finality", format!("{} confirmations", contract.finality_depth)),
+        line(
+            "signers",
+            format!("each pair has {} seconds before the next one's turn", contract.cosign_seconds),
+        ),
     ];
     lines.map(|(name, value)| format!("{name:<13} {value}")).join("\n")
 }

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::sealed;
 use crate::files::{self, FileError};
 
-/// The longest record, in bytes. A party may fill its statements with transaction sets of half a megabyte, eight in each
-/// of its turns; the book must outlast several rounds of that, or one party could keep the other two from signing.
-pub const MAX_RECORD: usize = 128 * 1024 * 1024;
+/// The longest record, in bytes. A book holds every statement, and one party may fill all of its 256 with signing data of a
+/// megabyte: that must not keep the other two from signing.
+pub const MAX_RECORD: usize = 512 * 1024 * 1024;
 
 /// Longest record name.
 const MAX_NAME: usize = 128;

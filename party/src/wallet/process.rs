@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -271,7 +271,11 @@ async fn end_leftover(options: &ProcessOptions) -> Result<(), WalletError> {
 /// The number of a process that was started with this configuration file, which only we do. Asked of the system: a file of
 /// our own would not know of one that was started just before we were killed.
 fn leftover(config: &Path) -> Option<String> {
+    let owner = std::fs::metadata(config).ok()?.uid();
     std::fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
+        if entry.metadata().ok()?.uid() != owner {
+            return None;
+        }
         let command = std::fs::read(entry.path().join("cmdline")).ok()?;
         let mut words = command.split(|byte| *byte == 0).skip(1);
         let ours = words.next() == Some(b"--config-file")
