@@ -5,6 +5,7 @@
 //! reader ─ tx ─ block        bytes → checked structures
 //!    extra                   transaction keys out of a transaction's `extra`
 //!    curve                   the handful of group operations Monero needs
+//!       engine               the same for very many keys at once
 //!       watch ─ scan         what belongs to a watched escrow
 //!       proof                what a sender can prove to have paid
 //! ```
@@ -14,6 +15,7 @@
 
 mod block;
 mod curve;
+mod engine;
 mod extra;
 mod proof;
 mod reader;
@@ -25,6 +27,7 @@ pub use block::{Block, parse_block};
 pub use curve::{
     Derivation, canonical_point, derivation, derivation_to_scalar, hash_to_scalar, keccak, view_tag,
 };
+pub use engine::{Engine, Job, Match, Path};
 pub use extra::{MAX_TX_KEYS, TxKeys};
 pub use proof::prove_payment;
 pub use reader::ParseError;

@@ -1,0 +1,200 @@
+//! Points of −x² + y² = 1 + dx²y², several side by side. All formulas are complete: they hold for every point.
+
+use super::field::{D, D2, Field, ONE, P, ROOT, Words, ZERO, power_p58};
+
+/// X/Z, Y/Z and T = XY/Z.
+#[derive(Clone, Copy)]
+pub struct Point<F> {
+    pub x: F,
+    pub y: F,
+    pub z: F,
+    pub t: F,
+}
+
+/// What an addition needs of the other summand: Y + X, Y − X, 2Z, 2dT.
+#[derive(Clone, Copy)]
+pub struct Cached<F> {
+    plus: F,
+    minus: F,
+    z2: F,
+    t2d: F,
+}
+
+/// The same with Z = 1: y + x, y − x, 2dxy.
+#[derive(Clone, Copy)]
+pub struct Affine<F> {
+    pub plus: F,
+    pub minus: F,
+    pub t2d: F,
+}
+
+impl<F: Field> Point<F> {
+    #[inline(always)]
+    pub fn cached(&self) -> Cached<F> {
+        Cached {
+            plus: self.y.plus(self.x),
+            minus: self.y.minus(self.x),
+            z2: self.z.plus(self.z),
+            t2d: self.t.times(F::splat(&D2)),
+        }
+    }
+
+    #[inline(always)]
+    pub fn double(&self) -> Self {
+        let (a, b, zz) = (self.x.square(), self.y.square(), self.z.squared());
+        let sum = self.x.plus(self.y).square();
+        let h = F::tighten(F::add(a, b));
+        let e = F::tighten(F::sub(F::add(a, b), sum));
+        let g = F::tighten(F::sub(a, b));
+        let f = g.plus(F::tighten(F::add(zz.loosen(), zz.loosen())));
+        Self { x: e.times(f), y: g.times(h), z: f.times(g), t: e.times(h) }
+    }
+
+    #[inline(always)]
+    pub fn add(&self, other: &Cached<F>) -> Self {
+        let a = self.y.minus(self.x).mul(other.minus);
+        let b = self.y.plus(self.x).mul(other.plus);
+        let c = self.t.mul(other.t2d);
+        let d = self.z.mul(other.z2);
+        let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
+        let (f, g) = (F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
+        Self { x: e.times(f), y: g.times(h), z: f.times(g), t: e.times(h) }
+    }
+
+    /// The sum and the difference, each as X and Y, over one Z.
+    #[inline(always)]
+    pub fn add_and_sub(&self, other: &Cached<F>) -> ([(F, F); 2], F) {
+        let (minus, plus) = (self.y.minus(self.x), self.y.plus(self.x));
+        let c = self.t.mul(other.t2d);
+        let d = self.z.mul(other.z2);
+        let (f, g) = (F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
+        let (a, b) = (minus.mul(other.minus), plus.mul(other.plus));
+        let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
+        let sum = (e.times(f), g.times(h));
+        let (a, b) = (minus.mul(other.plus), plus.mul(other.minus));
+        let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
+        let difference = (e.times(g), f.times(h));
+        ([sum, difference], f.times(g))
+    }
+}
+
+impl<F: Field> Affine<F> {
+    #[inline(always)]
+    pub fn identity() -> Self {
+        let one = F::splat(&ONE);
+        Self { plus: one, minus: one, t2d: F::splat(&ZERO) }
+    }
+
+    #[inline(always)]
+    pub fn new(x: F, y: F) -> Self {
+        Self { plus: y.plus(x), minus: y.minus(x), t2d: x.times(y).times(F::splat(&D2)) }
+    }
+}
+
+/// A sum under way: Y − X and Y + X rather than X and Y, and Z not carried.
+#[derive(Clone, Copy)]
+pub struct Sum<F: Field> {
+    minus: F,
+    plus: F,
+    z: F::Loose,
+    t: F,
+}
+
+impl<F: Field> Sum<F> {
+    #[inline(always)]
+    pub fn zero() -> Self {
+        let (zero, one) = (F::splat(&ZERO), F::splat(&ONE));
+        Self { minus: one, plus: one, z: one.loosen(), t: zero }
+    }
+
+    /// Adds a point, or takes it away.
+    #[inline(always)]
+    pub fn add(&self, other: &Affine<F>, negative: bool) -> Self {
+        let (minus, plus) = F::swap_if(negative, other.minus, other.plus);
+        let a = self.minus.mul(minus);
+        let b = self.plus.mul(plus);
+        let c = self.t.mul(other.t2d);
+        let d = F::add(self.z, self.z);
+        let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
+        let (f, g) = F::swap_if(negative, F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
+        let (x, y) = (e.mul(f), g.mul(h));
+        Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
+    }
+
+    /// 2X, 2Y and 2Z.
+    #[inline(always)]
+    pub fn coordinates(&self) -> [F; 3] {
+        [self.plus.minus(self.minus), self.plus.plus(self.minus), F::tighten(F::add(self.z, self.z))]
+    }
+}
+
+/// Points from their only valid encodings (Monero `ge_frombytes_vartime`): y below p, and no −0. Lanes that hold no point get
+/// the identity, and `false`.
+#[inline(always)]
+pub fn decompress<F: Field>(encodings: &[Words], valid: &mut [bool]) -> Point<F> {
+    let mut y = [ZERO; 8];
+    for ((y, encoding), valid) in y.iter_mut().zip(encodings).zip(valid.iter_mut()) {
+        *y = *encoding;
+        y[3] &= u64::MAX >> 1;
+        *valid = is_less(y, &P);
+        if !*valid {
+            *y = ONE;
+        }
+    }
+    let one = F::splat(&ONE);
+    let lanes = &mut [ZERO; 8][..F::LANES];
+    let yy = F::load(&y[..F::LANES]);
+    let y2 = yy.squared();
+    let u = y2.minus(one);
+    let v = y2.times(F::splat(&D)).plus(one);
+    // x = u·v³·(u·v⁷)^((p − 5)/8), times a root of −1 where v·x² = −u (RFC 8032 §5.1.3).
+    let v3 = v.squared().times(v);
+    let root = power_p58(u.times(v3.squared().times(v))).times(u).times(v3);
+    let check = v.times(root.squared());
+    let mut candidates = [[ZERO; 8]; 2];
+    root.store(&mut candidates[0][..F::LANES]);
+    root.times(F::splat(&ROOT)).store(&mut candidates[1][..F::LANES]);
+    let mut right = [[ZERO; 8]; 2];
+    check.minus(u).store(&mut right[0][..F::LANES]);
+    check.plus(u).store(&mut right[1][..F::LANES]);
+    for lane in 0..F::LANES {
+        let which = match (right[0][lane] == ZERO, right[1][lane] == ZERO) {
+            (true, _) => 0,
+            (false, true) => 1,
+            (false, false) => {
+                valid[lane] = false;
+                0
+            }
+        };
+        let x = candidates[which][lane];
+        let odd = encodings[lane][3] >> 63;
+        if x == ZERO && odd == 1 {
+            valid[lane] = false;
+        }
+        lanes[lane] = if x[0] & 1 == odd { x } else { negated(&x) };
+        if !valid[lane] {
+            (lanes[lane], y[lane]) = (ZERO, ONE);
+        }
+    }
+    let (x, y) = (F::load(lanes), F::load(&y[..F::LANES]));
+    Point { x, y, z: one, t: x.times(y) }
+}
+
+fn is_less(a: &Words, b: &Words) -> bool {
+    a.iter().rev().cmp(b.iter().rev()).is_lt()
+}
+
+/// p − x for an x below p; 0 for 0.
+fn negated(x: &Words) -> Words {
+    if *x == ZERO {
+        return ZERO;
+    }
+    let mut borrow = false;
+    let mut out = ZERO;
+    for (out, (p, x)) in out.iter_mut().zip(P.iter().zip(x)) {
+        let (less, one) = p.overflowing_sub(*x);
+        let (less, two) = less.overflowing_sub(u64::from(borrow));
+        (*out, borrow) = (less, one | two);
+    }
+    out
+}
