@@ -84,7 +84,7 @@ fn print_id(context: &Context, view: &IdView) {
 
 fn account_password(file: Option<&Path>) -> Result<Option<Secret>, EngineError> {
     match file {
-        Some(path) => super::first_line(path).map(Some),
+        Some(path) => super::secret_in(path).map(Some),
         None => Ok(std::env::var("AEGIS_PASSWORD").ok().map(Secret::new)),
     }
 }

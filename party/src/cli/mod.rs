@@ -240,7 +240,7 @@ impl Context {
     }
 }
 
-fn first_line(path: &Path) -> Result<Secret, EngineError> {
+fn secret_in(path: &Path) -> Result<Secret, EngineError> {
     let bytes = crate::files::read_private(path, 4096)?;
     Ok(Secret::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n'])))
 }
@@ -248,7 +248,7 @@ fn first_line(path: &Path) -> Result<Secret, EngineError> {
 /// A secret from a file, else the environment, else the person.
 fn secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, EngineError> {
     match (file, std::env::var(variable)) {
-        (Some(path), _) => first_line(path),
+        (Some(path), _) => secret_in(path),
         (None, Ok(text)) => Ok(Secret::new(text)),
         (None, Err(_)) => asked(prompt),
     }

@@ -79,8 +79,8 @@ impl<F: Field> Work<F> {
     #[inline(always)]
     fn multiples(&mut self, base: &Point<F>, half: usize) -> Point<F> {
         let start = self.points.len();
-        let placeholder = (base.x, base.y, 0);
-        self.points.resize(start + half, placeholder);
+        let unset = (base.x, base.y, 0);
+        self.points.resize(start + half, unset);
         // Small: 1 to m. Large: 2m + 1 apart.
         let small = match half {
             0..=4 => 1,
