@@ -9,8 +9,7 @@ use super::contract::Contract;
 use crate::amount::Piconero;
 use crate::hash::{Hash32, Key32};
 
-/// Outputs recorded for one escrow, so that nobody can bloat an escrow by paying to it. A full escrow takes another only
-/// by [`Deposits::make_room`].
+/// Outputs recorded for one escrow: the [rooms](Slot::room) of all slots together.
 pub const MAX_OUTPUTS: usize = 64;
 
 /// An output by its place.
@@ -43,6 +42,15 @@ impl Slot {
     /// The slot of a minor subaddress index.
     pub fn of_subaddress(minor: u32) -> Option<Self> {
         Self::ALL.get(usize::try_from(minor).ok()?).copied()
+    }
+
+    /// Outputs recorded in this slot, so that nobody can bloat an escrow by paying to it, nor keep a payment out of one slot
+    /// by paying to another. A full slot takes another only by [`Deposits::make_room`].
+    pub const fn room(self) -> usize {
+        match self {
+            Self::Payment => 32,
+            Self::SellerDeposit | Self::BuyerDeposit => 16,
+        }
     }
 
     /// What the contract asks for in this slot.
@@ -138,7 +146,7 @@ impl Deposits {
         self.0.iter().find(|deposit| deposit.output == output)
     }
 
-    /// Records a sighting. `None` where it changes nothing or the escrow holds too many outputs already.
+    /// Records a sighting. `None` where it changes nothing or the slot holds too many outputs already.
     pub fn sight(&self, seen: &Sighting, dust: Piconero) -> Option<(Self, Deposit)> {
         let mut next = self.clone();
         if let Some(known) = next.0.iter_mut().find(|deposit| deposit.output == seen.output) {
@@ -149,7 +157,7 @@ impl Deposits {
             known.height = seen.height;
             known.is_final = false;
         } else {
-            if self.0.len() >= MAX_OUTPUTS {
+            if self.is_full(seen.slot) {
                 return None;
             }
             let refused = refusal(seen, dust);
@@ -161,11 +169,16 @@ impl Deposits {
         Some((next, deposit))
     }
 
-    /// Makes room for one more output in a full escrow: one that is not credited goes first, then the smallest, and only
-    /// for a larger one. Whoever wants to keep a payment out must pay more than the payment.
+    fn is_full(&self, slot: Slot) -> bool {
+        self.0.iter().filter(|deposit| deposit.slot == slot).count() >= slot.room()
+    }
+
+    /// Makes room for one more output in a full slot: one that is not credited goes first, then one that is in no block, then
+    /// the smallest; and only for one that ranks above it. What is needed stays ([`Self::is_needed`]), so whoever wants to keep
+    /// a payment out must pay more than the payment.
     pub fn make_room(&self, seen: &Sighting, dust: Piconero, may_go: impl Fn(&Deposit) -> bool) -> Self {
         let mut next = self.clone();
-        if self.0.len() < MAX_OUTPUTS || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
+        if !self.is_full(seen.slot) || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
         let counts = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
@@ -175,10 +188,10 @@ impl Deposits {
         if self.0.iter().filter(same_key).any(|twin| (twin.height.is_some(), twin.amount) >= counts_before) {
             return next;
         }
-        let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.amount);
-        if let Some(least) =
-            self.0.iter().filter(|deposit| may_go(deposit)).min_by_key(|deposit| rank(deposit))
-            && (least.refused.is_some() || least.amount < seen.amount)
+        let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.height.is_some(), deposit.amount);
+        let candidates = self.0.iter().filter(|deposit| deposit.slot == seen.slot && may_go(deposit));
+        if let Some(least) = candidates.min_by_key(|deposit| rank(deposit))
+            && rank(least) < (true, seen.height.is_some(), seen.amount)
         {
             next.0.retain(|deposit| deposit.output != least.output);
             next.count_keys_once();
@@ -186,13 +199,18 @@ impl Deposits {
         next
     }
 
-    /// Whether the final deposits of its slot would no longer hold what the contract asks for without this one.
+    /// Whether the deposits of its slot that are in blocks hold what the contract asks for, and would not without this one.
     pub fn is_needed(&self, deposit: &Deposit, contract: &Contract) -> bool {
-        let others = self
-            .credited()
-            .filter(|other| other.is_final && other.slot == deposit.slot && other.output != deposit.output);
-        Piconero::sum(others.map(|other| other.amount))
-            .is_some_and(|sum| sum < deposit.slot.required(contract))
+        let mined = self.credited().filter(|other| other.slot == deposit.slot && other.height.is_some());
+        let (mut all, mut others) = (0u128, 0u128);
+        for other in mined {
+            all += u128::from(other.amount.0);
+            if other.output != deposit.output {
+                others += u128::from(other.amount.0);
+            }
+        }
+        let required = u128::from(deposit.slot.required(contract).0);
+        others < required && required <= all
     }
 
     /// Of outputs with one key the largest counts, but none in the pool before one in a block; the first of equals.

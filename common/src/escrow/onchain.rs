@@ -32,13 +32,13 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     Ok((next, effects))
 }
 
-/// Whether a deposit may be put aside for a larger one. Nothing that an outcome rests on is; before that, nothing final that
-/// the contract asks for.
+/// Whether a deposit may be put aside for a larger one. Nothing that an outcome rests on is; before that, nothing that a funded
+/// slot needs.
 fn may_go(escrow: &Escrow, deposit: &Deposit) -> bool {
     let rests = match &escrow.phase {
         Phase::Settling(settling) => deposit.is_final || settling.awaited.contains(&deposit.output),
         Phase::Completed { .. } => deposit.is_final,
-        _ => deposit.is_final && escrow.deposits.is_needed(deposit, &escrow.contract),
+        _ => escrow.deposits.is_needed(deposit, &escrow.contract),
     };
     deposit.refused.is_some() || !rests
 }

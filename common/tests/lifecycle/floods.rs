@@ -3,6 +3,7 @@
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::{MAX_OUTPUTS, Sighting, Slot};
+use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition::Rejected;
 use aegis_common::role::Role;
@@ -10,17 +11,96 @@ use aegis_common::testing::{Sim, contract, hash};
 
 use super::hostile::{FEE, released};
 
+/// Fills a slot, but for so many places, with final outputs of one size.
+fn flood(sim: &mut Sim, slot: Slot, amount: Piconero, free: usize) {
+    while in_slot(sim, slot) + free < slot.room() {
+        sim.fund(slot, amount);
+    }
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+}
+
+fn in_slot(sim: &Sim, slot: Slot) -> usize {
+    sim.escrow.deposits.all().iter().filter(|deposit| deposit.slot == slot).count()
+}
+
+#[test]
+fn the_rooms_of_all_slots_make_up_an_escrows() {
+    assert_eq!(Slot::ALL.iter().map(|slot| slot.room()).sum::<usize>(), MAX_OUTPUTS);
+}
+
+#[test]
+fn small_final_payments_cannot_keep_the_payment_out() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let dust = sim.escrow.contract.dust_limit;
+    flood(&mut sim, Slot::Payment, dust, 0);
+    let payment = sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    assert!(sim.escrow.deposits.get(payment).is_some_and(|deposit| deposit.is_final));
+    assert_eq!(sim.status(), Status::Active);
+}
+
+#[test]
+fn a_deposit_in_many_parts_takes_no_room_from_the_payment() {
+    let part = Piconero(Piconero::XMR.0 / Slot::SellerDeposit.room() as u64);
+    let mut sim = Sim::new(Contract { seller_deposit: Piconero::XMR, ..contract() });
+    sim.ready();
+    flood(&mut sim, Slot::SellerDeposit, part, 0);
+    sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    assert_eq!(sim.status(), Status::Active);
+}
+
+#[test]
+fn larger_outputs_take_no_payment_away_that_the_escrow_is_funded_by() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let payment = sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    for _ in 0..=Slot::Payment.room() {
+        let larger = sim.output(Slot::Payment, Piconero(2 * sim.escrow.contract.amount.0));
+        // The last finds no room.
+        let _ = sim.see(larger);
+    }
+    assert!(sim.escrow.deposits.get(payment).is_some());
+    assert_eq!(in_slot(&sim, Slot::Payment), Slot::Payment.room());
+    // Whoever mines them all funds the escrow in its stead.
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    for _ in 0..=Slot::Payment.room() {
+        let larger = sim.output(Slot::Payment, Piconero(2 * sim.escrow.contract.amount.0));
+        let _ = sim.see(Sighting { height: Some(sim.tip), ..larger });
+    }
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    assert_eq!(sim.status(), Status::Active);
+}
+
+#[test]
+fn what_is_in_the_pool_takes_the_place_of_nothing_that_is_mined() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    // A part of the payment: alone it funds nothing.
+    let part = sim.fund(Slot::Payment, Piconero(sim.escrow.contract.amount.0 / 2));
+    for _ in 0..=Slot::Payment.room() {
+        let larger = sim.output(Slot::Payment, sim.escrow.contract.amount);
+        let _ = sim.see(larger);
+    }
+    assert!(sim.escrow.deposits.get(part).is_some());
+    // In a block it takes the place of one that is not.
+    let rest = sim.fund(Slot::Payment, Piconero(sim.escrow.contract.amount.0 / 2));
+    assert!(sim.escrow.deposits.get(rest).is_some() && sim.escrow.deposits.get(part).is_some());
+}
+
 #[test]
 fn dust_cannot_hide_a_payment_from_the_server_once_an_outcome_stands_either() {
     let mut sim = released();
-    while sim.escrow.deposits.all().len() < MAX_OUTPUTS {
+    while in_slot(&sim, Slot::SellerDeposit) < Slot::SellerDeposit.room() {
         let dust = sim.output(Slot::SellerDeposit, Piconero(1));
         sim.see(dust).unwrap();
     }
     let counts = sim.output(Slot::SellerDeposit, sim.escrow.contract.dust_limit);
     sim.see(counts).unwrap();
     assert!(sim.escrow.deposits.get(counts.output).is_some_and(|deposit| deposit.refused.is_none()));
-    assert_eq!(sim.escrow.deposits.all().len(), MAX_OUTPUTS);
+    assert_eq!(in_slot(&sim, Slot::SellerDeposit), Slot::SellerDeposit.room());
 }
 
 #[test]
@@ -31,10 +111,7 @@ fn a_full_list_lets_a_copy_of_a_key_go_and_takes_none_for_something_that_counts(
     sim.see(first).unwrap();
     let copy = Sighting { key: first.key, ..sim.output(Slot::SellerDeposit, dust) };
     sim.see(copy).unwrap();
-    while sim.escrow.deposits.all().len() < MAX_OUTPUTS {
-        sim.fund(Slot::SellerDeposit, dust);
-    }
-    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    flood(&mut sim, Slot::SellerDeposit, dust, 0);
     let another = Sighting { key: first.key, ..sim.output(Slot::SellerDeposit, dust) };
     assert_eq!(sim.see(another), Err(Rejected::AlreadyDone), "it would count for nothing");
     let counts = sim.output(Slot::SellerDeposit, dust);
@@ -49,10 +126,7 @@ fn small_payments_cannot_keep_a_deposit_out_of_a_disputed_escrow() {
     sim.ready();
     sim.fund(Slot::Payment, Piconero::XMR);
     let dust = sim.escrow.contract.dust_limit;
-    while sim.escrow.deposits.all().len() < MAX_OUTPUTS {
-        sim.fund(Slot::Payment, dust);
-    }
-    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    flood(&mut sim, Slot::SellerDeposit, dust, 0);
     sim.say(Role::Buyer, Act::Dispute { reason: "late".into() }).unwrap();
     let deposit = sim.fund(Slot::SellerDeposit, Piconero::XMR);
     assert!(sim.escrow.deposits.get(deposit).is_some());
@@ -63,16 +137,14 @@ fn a_larger_output_takes_the_place_of_nothing_that_the_payout_waits_for() {
     let mut sim = Sim::new(Contract { seller_deposit: Piconero::XMR, ..contract() });
     sim.ready();
     sim.fund(Slot::Payment, Piconero::XMR);
-    let dust = sim.escrow.contract.dust_limit;
-    while sim.escrow.deposits.all().len() < MAX_OUTPUTS - 1 {
-        sim.fund(Slot::Payment, dust);
-    }
     sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    let dust = sim.escrow.contract.dust_limit;
+    flood(&mut sim, Slot::SellerDeposit, dust, 1);
     // The seller's deposit is on its way when the buyer is paid back.
     let deposit = sim.fund(Slot::SellerDeposit, Piconero::XMR);
     sim.say(Role::Seller, Act::Refund {}).unwrap();
     assert_eq!(sim.settling().awaited, [deposit]);
-    let larger = sim.output(Slot::Payment, Piconero(2 * Piconero::XMR.0));
+    let larger = sim.output(Slot::SellerDeposit, Piconero(2 * Piconero::XMR.0));
     assert_eq!(sim.see(larger), Err(Rejected::AlreadyDone));
     assert!(sim.escrow.deposits.get(deposit).is_some());
 }
@@ -83,7 +155,7 @@ fn many_larger_outputs_take_no_final_payment_from_a_dispute() {
     sim.active();
     let payment = sim.escrow.deposits.all()[0].output;
     sim.say(Role::Buyer, Act::Dispute { reason: "late".into() }).unwrap();
-    for _ in 0..=MAX_OUTPUTS {
+    for _ in 0..=Slot::Payment.room() {
         let larger = sim.output(Slot::Payment, Piconero(2 * Piconero::XMR.0));
         // The last finds no room.
         let _ = sim.see(larger);

@@ -175,8 +175,10 @@ fn an_attempt_that_rests_on_a_deposit_the_chain_took_back_starts_over() {
 fn dust_cannot_keep_a_payment_out() {
     let mut sim = Sim::new(Contract { dust_limit: Piconero::ZERO, ..contract() });
     sim.ready();
-    for amount in 1..=MAX_OUTPUTS as u64 {
-        sim.fund(Slot::SellerDeposit, Piconero(amount));
+    for slot in Slot::ALL {
+        for amount in 1..=slot.room() as u64 {
+            sim.fund(slot, Piconero(amount));
+        }
     }
     sim.mine(20);
     let more = sim.output(Slot::SellerDeposit, Piconero(1));
