@@ -83,9 +83,9 @@ pub struct Book {
     sync_spans: BTreeMap<Role, (Timestamp, u32)>,
     /// Statements that the server refused. Said again they are the same, byte for byte: a server that kept one in secret must
     /// not get a second one for the same place that says the same.
-    #[serde(default)]
+    #[serde(default, rename = "refusals")]
     refused: Vec<Pending>,
-    /// A dispute that was signed while it could not be sent: said as soon as the server takes statements again.
+    /// A dispute that was signed while it could not be sent: said as soon as the server takes it.
     #[serde(default)]
     pub aside: Option<SignedStatement>,
     /// What the person agreed to leave with the escrow beside the payout, at most.
@@ -103,6 +103,7 @@ pub struct Book {
     #[serde(default)]
     pub asked_for: bool,
     /// The person agreed to sign this outcome, standing by this word.
+    #[serde(default, rename = "agreed")]
     pub consent: Option<(Outcome, Authority)>,
     /// Complete payouts, newest last.
     pub payouts: Vec<SignedPayout>,
@@ -218,13 +219,23 @@ impl Book {
         self.refused.drain(..excess);
     }
 
-    /// What was refused before and would be said now, in the same place.
-    pub fn take_refused(&mut self, next: &Statement) -> Option<SignedStatement> {
-        let same = |pending: &Pending| {
-            let old = &pending.signed.statement;
-            (old.seq, old.prev, &old.act) == (next.seq, next.prev, &next.act)
-        };
-        let place = self.refused.iter().position(same)?;
+    /// The server refused what had been signed aside, as too early: it waits for another try.
+    pub fn set_aside_again(&mut self) {
+        self.aside = self.refused.pop().map(|pending| pending.signed);
+    }
+
+    /// Whether the person agreed to sign an outcome that stands by this word.
+    pub fn consents(&self, outcome: Outcome, authority: Authority) -> bool {
+        self.consent == Some((outcome, authority))
+    }
+
+    /// What waits aside or was refused before, and would be said now in the same place.
+    pub fn take_unsaid(&mut self, next: &Statement) -> Option<SignedStatement> {
+        let same = |old: &Statement| (old.seq, old.prev, &old.act) == (next.seq, next.prev, &next.act);
+        if let Some(aside) = self.aside.take_if(|aside| same(&aside.statement)) {
+            return Some(aside);
+        }
+        let place = self.refused.iter().position(|pending| same(&pending.signed.statement))?;
         Some(self.refused.remove(place).signed)
     }
 

@@ -1,5 +1,7 @@
 //! `aegis`: the participant's program.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -19,7 +19,7 @@ use aegis::wallet::{Login, MultisigWallet, WalletAccess};
 use aegis_common::amount::Piconero;
 use aegis_common::code::Code;
 use aegis_common::escrow::contract::{Contract, DefaultOutcome, PlatformFee};
-use aegis_common::escrow::statement::Act;
+use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::testing::{Cast, Person, START, Sim, address, contract};
@@ -277,32 +277,65 @@ async fn a_dispute_is_signed_behind_what_waits_while_the_server_is_away_and_sent
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_really_waits() {
+async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_it_is_taken() {
     let terms: Arc<OnceLock<Contract>> = Arc::default();
-    let shown = Arc::clone(&terms);
-    let liar = Liar::reading(move |target, _| {
+    let posted: Arc<Mutex<Vec<SignedStatement>>> = Arc::default();
+    let taken: Arc<Mutex<Vec<TranscriptEntry>>> = Arc::default();
+    let (shown, received, transcript) = (Arc::clone(&terms), Arc::clone(&posted), Arc::clone(&taken));
+    let liar = Liar::reading(move |target, body| {
         let escrow = Sim::new(shown.get()?.clone()).escrow;
-        match target {
-            _ if target.ends_with("/auth/login") => Some((200, token())),
-            _ if target.ends_with("/statements") => Some((409, problem(Code::WrongState))),
-            _ if target.contains("/transcript") => json(TranscriptPage { entries: Vec::new(), next: None }),
-            _ => json(EscrowView::of(&escrow, 1, 1_000)),
+        let mut taken = transcript.lock().unwrap();
+        let version = taken.len() as i64 + 1;
+        if target.ends_with("/auth/login") {
+            return Some((200, token()));
         }
+        if target.ends_with("/statements") {
+            let request: StatementRequest = serde_json::from_slice(body).unwrap();
+            if !matches!(request.signed.statement.act, Act::Accept {}) {
+                received.lock().unwrap().push(request.signed);
+                return Some((409, problem(Code::WrongState)));
+            }
+            let hash = request.signed.statement.hash().unwrap();
+            taken.push(TranscriptEntry { version: version + 1, at: START, signed: request.signed });
+            return json(StatementReceipt { hash, version: version + 1, status: escrow.status() });
+        }
+        if let Some((_, query)) = target.split_once("/transcript?after=") {
+            let after: i64 = query.split('&').next()?.parse().unwrap();
+            let entries = taken.iter().filter(|entry| entry.version > after).cloned().collect();
+            return json(TranscriptPage { entries, next: None });
+        }
+        json(EscrowView::of(&escrow, version, 1_000))
     });
     let (_folder, home) = home(&liar.url);
     let desk = Desk::open(&home, PASSPHRASE).unwrap();
     let contract = contract_of(&desk);
     let id = contract.escrow_id;
-    terms.set(contract).unwrap();
+    terms.set(contract.clone()).unwrap();
     let dispute = Act::Dispute { reason: "late".to_owned() };
 
-    desk.hold(id).await.unwrap().say(dispute.clone(), None).await.unwrap_err();
+    let mut held = desk.hold(id).await.unwrap();
+    held.say(Act::Accept {}, None).await.unwrap();
+    held.say(dispute.clone(), None).await.unwrap_err();
+    drop(held);
     let book = desk.stored(id).unwrap().unwrap();
-    let refused = book.decisions()[0].clone();
+    let refused = (*book.decisions().last().unwrap()).clone();
     assert!(book.pending.is_none() && book.aside.is_none());
-    desk.sign_aside(id, dispute).unwrap();
-    let waiting = desk.stored(id).unwrap().unwrap().aside.unwrap();
-    assert_eq!(waiting, refused);
-    assert!(desk.hold(id).await.is_err(), "it was sent, and refused again");
-    assert!(desk.stored(id).unwrap().unwrap().aside.is_none());
+    // The seller speaks: what is signed afresh from now on says that it was seen.
+    let mut sim = Sim::new(contract);
+    sim.send(taken.lock().unwrap()[0].signed.clone()).unwrap();
+    let signed = sim.sign(Role::Seller, Act::Accept {});
+    taken.lock().unwrap().push(TranscriptEntry { version: 3, at: START, signed });
+    drop(desk.hold(id).await.unwrap());
+    assert_eq!(desk.stored(id).unwrap().unwrap().transcript.len(), 2, "the seller was heard");
+    desk.sign_aside(id, dispute.clone()).unwrap();
+    assert_eq!(desk.stored(id).unwrap().unwrap().aside.as_ref(), Some(&refused));
+    for times in [2, 3] {
+        // Too early again: nothing fails, and it goes on waiting.
+        let held = desk.hold(id).await.unwrap();
+        assert_eq!(held.book.aside.as_ref(), Some(&refused));
+        assert_eq!(*posted.lock().unwrap(), vec![refused.clone(); times]);
+    }
+    // Said by the person meanwhile it is the same statement still, not a second one for its place.
+    desk.hold(id).await.unwrap().say(dispute, None).await.unwrap_err();
+    assert_eq!(*posted.lock().unwrap(), vec![refused; 5]);
 }

@@ -265,6 +265,9 @@ fn a_dispute_is_heard_past_a_server_that_hides_it_and_nothing_else_is() {
     let told: Vec<SignedStatement> = buyer.decisions().into_iter().cloned().collect();
     assert_eq!(told.len(), 1, "only what a person decides");
     arbiter.consent = Some((Outcome::Release, Authority::Expiry));
+    assert!(arbiter.consents(Outcome::Release, Authority::Expiry));
+    assert!(!arbiter.consents(Outcome::Release, Authority::Ruling), "by another word it is another question");
+    assert!(!arbiter.consents(Outcome::Refund, Authority::Expiry));
     assert!(arbiter.hear(&told[0]).unwrap());
     assert_eq!(arbiter.consent, None, "it was given without knowing");
     assert!(!arbiter.hear(&told[0]).unwrap(), "once");

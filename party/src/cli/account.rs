@@ -107,7 +107,7 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
         let Profile { username, server_url, payout_address, .. } = keys.profile();
         let same_account = (username, server_url) == (&init.username, &init.server);
         // The answer to an earlier call may have been lost: then the account has exactly these keys.
-        let registered = keys.profile().registered || (same_account && has_account(&keys).await);
+        let registered = keys.profile().registered || (same_account && has_account(&keys).await?);
         if registered && (!same_account || *payout_address != init.payout_address) {
             let why = "to be paid elsewhere: aegis payout-address; for another account name another --home";
             let why = format!("this home is registered as {username} at {server_url}; {why}");
@@ -130,10 +130,13 @@ pub async fn init(context: &Context, init: Init) -> Result<(), EngineError> {
         signing_key: public.signing_key,
         payout_address: profile.payout_address,
     };
-    if let Err(error) = client_of(profile)?.register(&request).await
-        && !has_account(&keys).await
-    {
-        return Err(error.into());
+    let client = client_of(profile)?;
+    if let Err(error) = client.register(&request).await {
+        if !has_account(&keys).await.unwrap_or(false) {
+            return Err(error.into());
+        }
+        // An earlier call registered it, perhaps to be paid elsewhere.
+        client.set_payout_address(&PayoutAddressRequest { payout_address: profile.payout_address }).await?;
     }
     keys.profile_mut().registered = true;
     keys.save()?;
@@ -145,10 +148,13 @@ fn client_of(profile: &Profile) -> Result<Client, ClientError> {
     Client::new(&profile.server_url, &profile.username, profile.account_password.clone())
 }
 
-/// Whether the server has the profile's account, with these keys.
-async fn has_account(keys: &KeyStore) -> bool {
-    let Ok(client) = client_of(keys.profile()) else { return false };
-    client.me().await.is_ok_and(|me| me.signing_key == keys.identity().public().signing_key)
+/// Whether the server has the profile's account, with these keys; an error where it does not say.
+async fn has_account(keys: &KeyStore) -> Result<bool, ClientError> {
+    match client_of(keys.profile())?.me().await {
+        Ok(me) => Ok(me.signing_key == keys.identity().public().signing_key),
+        Err(ClientError::Problem(problem)) if problem.status == 401 => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// A password that was given counts; otherwise the one from before, and a random one at first.
@@ -236,15 +242,38 @@ pub fn safety(context: &Context, name: &str) -> Result<(), EngineError> {
 }
 
 /// Copies the key store, the books and the wallets' keys files, and marks the nonces of each wallet as used. Wallet caches
-/// are left out on purpose: restoring one from before a signature would bring back used nonces.
+/// are left out on purpose: restoring one from before a signature would bring back used nonces. A book that can't be read is
+/// copied as it is and named at the end.
 pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
     let desk = context.desk()?;
     if to.exists() {
         return Err(EngineError::Person("the backup goes to a new folder".to_owned()));
     }
     let mut copied = 0;
-    // Who restores this knows nothing of the nonces that were used since: the first signature waits for fresh ones.
+    // Who restores this knows nothing of the nonces that were used since: the first signature waits for fresh ones. The marks
+    // come first, so that nothing is ever in the folder without them.
     let marks = NonceGuard::new(&to.join("nonces"))?;
+    let mut damaged = Vec::new();
+    for id in desk.known()? {
+        match desk.stored(id) {
+            Ok(book) => {
+                for attempt in book.iter().flat_map(|book| book.attempts.keys()) {
+                    marks.claim(&WalletName::of(id, *attempt))?;
+                }
+            }
+            Err(error) => damaged.push(format!("{id}: {error}")),
+        }
+    }
+    // Of a book that can't be read, by the wallets that are there.
+    for entry in std::fs::read_dir(context.home.join("wallet/wallets")).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.strip_suffix(".keys"));
+        if let Some(name) = name.and_then(|name| name.parse::<WalletName>().ok())
+            && !marks.is_used(&name)
+        {
+            marks.claim(&name)?;
+        }
+    }
     // Folder, and how the names of the files to keep end.
     for (folder, suffix) in [("", "keys"), ("escrows", ".sealed"), ("wallet/wallets", ".keys")] {
         let (from, into) = (context.home.join(folder), to.join(folder));
@@ -259,12 +288,10 @@ pub fn backup(context: &Context, to: &Path) -> Result<(), EngineError> {
             }
         }
     }
-    for id in desk.known()? {
-        let Some(book) = desk.stored(id)? else { continue };
-        for attempt in book.attempts.keys() {
-            marks.claim(&WalletName::of(id, *attempt))?;
-        }
+    let document = serde_json::json!({"files": copied, "damaged": damaged});
+    output::result(context.json, &document, || format!("copied {copied} files"));
+    match damaged.as_slice() {
+        [] => Ok(()),
+        damaged => Err(EngineError::Book(format!("copied, but unreadable: {}", damaged.join("; ")))),
     }
-    output::result(context.json, &serde_json::json!({"files": copied}), || format!("copied {copied} files"));
-    Ok(())
 }

@@ -257,20 +257,28 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let act = act?;
     let kind = act.kind();
     let desk = context.desk()?;
+    let kept = || {
+        let document = serde_json::json!({"id": which.id, "kept": kind});
+        output::result(context.json, &document, || {
+            format!(
+                "{kind}: signed and kept; it is sent when the server takes it. To carry it yourself: aegis tell"
+            )
+        });
+    };
     let mut held = match desk.hold(which.id).await {
-        // The word must not depend on a server that is away or shows what can't be.
+        // The word must not depend on a server that is away, shows what can't be, or does not take the word before it.
         Err(error) if matches!(act, Act::Dispute { .. }) && is_hindered(&error) => {
             desk.sign_aside(which.id, act)?;
-            let document = serde_json::json!({"id": which.id, "kept": kind});
-            output::result(context.json, &document, || {
-                format!(
-                    "{kind}: signed and kept; it is sent when the server takes it. To carry it yourself: aegis tell"
-                )
-            });
+            kept();
             return Ok(());
         }
         held => held?,
     };
+    // It was tried again just now, and is still too early.
+    if held.book.aside.as_ref().is_some_and(|aside| aside.statement.act == act) {
+        kept();
+        return Ok(());
+    }
     let receipt = match held.said(&act).await? {
         Some(receipt) => receipt,
         None => held.say(act, None).await?,
@@ -279,13 +287,9 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     Ok(())
 }
 
-/// Whether a word could not be said, other than by being refused.
+/// Whether a word could not be said for what is not its own fault: nothing was said yet, so what was not taken is another one.
 fn is_hindered(error: &EngineError) -> bool {
-    match error {
-        EngineError::Client(_) | EngineError::Fault(_) => true,
-        EngineError::NotTaken { error, .. } => !error.refuses_statement(),
-        _ => false,
-    }
+    matches!(error, EngineError::Client(_) | EngineError::Fault(_) | EngineError::NotTaken { .. })
 }
 
 pub async fn delete(context: &Context, which: Which) -> Result<(), EngineError> {

@@ -8,6 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, RwLock};
 
+use aegis_common::code::Code;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::statement::{Act, SignedStatement, Statement, StatementRef};
 use aegis_common::hash::Key32;
@@ -165,7 +166,7 @@ impl Desk {
                 return Err(EngineError::Person(why.to_owned()));
             }
             let next = book.next(act)?;
-            book.aside = Some(match book.take_refused(&next) {
+            book.aside = Some(match book.take_unsaid(&next) {
                 Some(same) => same,
                 None => self.sign(next)?,
             });
@@ -268,7 +269,13 @@ impl Held<'_> {
             && let Some(aside) = self.book.aside.take()
         {
             self.resume(aside)?;
-            self.send_waiting().await?;
+            match self.send_waiting().await {
+                Err(error) if is_too_early(&error) && !self.view.status.is_over() => {
+                    self.book.set_aside_again();
+                    self.save()?;
+                }
+                sent => sent?,
+            }
         }
         // Until the own first word there is nothing to hold the server to: a false contract must not stay.
         if self.book.cursor != before && !self.book.is_blank() {
@@ -295,9 +302,9 @@ impl Held<'_> {
         Ok(())
     }
 
-    /// Signs a statement, or gives it as it was signed before and refused.
+    /// Signs a statement, or gives it as it was signed before.
     fn signed(&mut self, next: Statement) -> Result<SignedStatement, EngineError> {
-        match self.book.take_refused(&next) {
+        match self.book.take_unsaid(&next) {
             Some(same) => Ok(same),
             None => self.desk.sign(next),
         }
@@ -414,6 +421,16 @@ impl Held<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether the server says that this is not the time for a statement. A dispute may have to wait for a payment to be final.
+fn is_too_early(error: &EngineError) -> bool {
+    match error {
+        EngineError::NotTaken { error, .. } => {
+            error.refuses_statement() && error.code() == Some(Code::WrongState)
+        }
+        _ => false,
     }
 }
 

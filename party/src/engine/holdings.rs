@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::{MAX_OUTPUTS, Received, Slot, final_at};
+use aegis_common::escrow::deposits::{Received, Slot, final_at};
 use aegis_common::escrow::payout::PayoutError;
 use aegis_common::hash::Key32;
 use aegis_common::role::Role;
@@ -33,11 +33,10 @@ fn is_funded(contract: &Contract, received: &Received) -> bool {
 }
 
 impl Holdings {
-    /// Whether what is to be divided holds what the contract asks for, or all there is of it. A server may leave out what
-    /// it never saw, or what it was sent too many of, so that nobody can stop a payout by paying the escrow; what is left
-    /// out stays with the escrow.
+    /// Whether what is to be divided holds in each slot what the contract asks for, or all there is of it. What is beyond that a
+    /// server may leave out, so that nobody can stop a payout by paying the escrow; what is left out stays with the escrow.
     pub(super) fn suffice(&self, contract: &Contract) -> bool {
-        self.counted.len() >= MAX_OUTPUTS || self.covered(contract, |slot| self.divided(slot))
+        self.covered(contract, |slot| self.divided(slot))
     }
 
     fn divided(&self, slot: Slot) -> Piconero {
@@ -183,5 +182,7 @@ mod tests {
         assert_eq!(of(whole, &[1, 2]).left(), Piconero(700_000_000));
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
+        let many: Vec<u64> = (0..1_000).collect();
+        assert!(!of(without, &many).suffice(&contract), "however many outputs are named");
     }
 }

@@ -139,7 +139,7 @@ impl Engine {
             _ => self.policy.sign == Sign::Authorised,
         };
         let by_policy = standing && self.policy.covers(&book.contract);
-        if needs_consent(book.role, authority) && !by_policy && book.consent != Some((outcome, authority)) {
+        if needs_consent(book.role, authority) && !by_policy && !book.consents(outcome, authority) {
             let heard = match book.heard.as_slice() {
                 [] => "",
                 _ => "; a dispute was heard that the server does not show",
