@@ -11,12 +11,16 @@ use std::time::{Duration, Instant};
 use aegis_common::address::Network;
 use aegis_common::hash::{Hash32, Key32};
 use aegis_server::crypto::Keyring;
-use aegis_server::store::{Store, StoreOptions, Tip};
+use aegis_server::store::{Role, Store, StoreOptions, Tip};
 use curve25519_dalek::MontgomeryPoint;
 use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
+
+#[path = "support/rows.rs"]
+#[allow(dead_code, reason = "shared with other tests")]
+mod rows;
 
 fn program(data: &Path, port: u16) -> Command {
     let mut program = Command::new(env!("CARGO_BIN_EXE_aegis-server"));
@@ -167,6 +171,33 @@ async fn a_database_of_one_network_does_not_serve_another() {
     assert!(!refused.status.success());
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("AEGIS_NETWORK is stagenet, and this database is of regtest"), "{said}");
+}
+
+#[actix::test]
+async fn the_escrows_tell_a_databases_network_where_two_were_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    stopped(started(dir.path(), free_port()).await, "-TERM").await;
+    let url = format!("sqlite:{}", dir.path().join("aegis.db").display());
+    let keyring = Arc::new(Keyring::load_or_create(&dir.path().join("keys")).unwrap());
+    let store = Store::open(&url.parse().unwrap(), keyring, StoreOptions::default()).unwrap();
+    let block = Tip { height: 1, hash: Hash32([7; 32]) };
+    for followed in [Network::Stagenet, Network::Regtest] {
+        store.advance_chain(followed, vec![block]).await.unwrap();
+    }
+    let people = ["alice", "bob", "carol"].map(|name| rows::user(name, Role::User));
+    for person in &people {
+        store.insert_user(person.clone()).await.unwrap();
+    }
+    let mut commit = rows::opening(people.map(|person| person.id));
+    let sim = aegis_common::testing::Sim::new(aegis_common::testing::contract());
+    assert_eq!(sim.escrow.contract.network, Network::Regtest);
+    commit.escrow.snapshot = serde_json::to_string(&sim.escrow).unwrap();
+    store.commit(commit).await.unwrap();
+    drop(store);
+    let refused = output(program(dir.path(), free_port()).env("AEGIS_NETWORK", "stagenet"));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("AEGIS_NETWORK is stagenet, and this database is of regtest"), "{said}");
+    stopped(started(dir.path(), free_port()).await, "-TERM").await;
 }
 
 #[test]

@@ -15,6 +15,7 @@ use actix_web::dev::Server;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
 use aegis_common::address::Network;
+use aegis_common::escrow::state::Escrow;
 use aegis_common::time::Clock;
 use anyhow::{Context, bail};
 use tokio::signal::unix::{SignalKind, signal};
@@ -205,14 +206,23 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     Ok(served?)
 }
 
-/// A database belongs to one network: what is watched on one chain is not found on another.
+/// A database belongs to one network: what is watched on one chain is not found on another. Its escrows tell which; without any,
+/// the chains that were followed.
 async fn same_network(store: &Store, network: Network) -> anyhow::Result<()> {
-    let known = store.networks().await.context("reading the database")?;
-    match known.first() {
-        Some(other) if !known.contains(&network.to_string()) => {
-            bail!("AEGIS_NETWORK is {network}, and this database is of {other}")
+    let reading = "reading the database";
+    let other = match store.any_snapshot().await.context(reading)? {
+        Some(snapshot) => {
+            let escrow: Escrow = serde_json::from_str(&snapshot).context("an escrow's snapshot")?;
+            Some(escrow.contract.network).filter(|other| *other != network).map(|other| other.to_string())
         }
-        _ => Ok(()),
+        None => {
+            let followed = store.networks().await.context(reading)?;
+            if followed.contains(&network.to_string()) { None } else { followed.into_iter().next() }
+        }
+    };
+    match other {
+        Some(other) => bail!("AEGIS_NETWORK is {network}, and this database is of {other}"),
+        None => Ok(()),
     }
 }
 

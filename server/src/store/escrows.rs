@@ -251,6 +251,11 @@ impl Store {
         .await
     }
 
+    /// The snapshot of whichever escrow comes first, or `None` where there are none.
+    pub async fn any_snapshot(&self) -> Result<Option<String>, StoreError> {
+        self.read(|conn, _| Ok(escrows::table.select(escrows::snapshot).first(conn).optional()?)).await
+    }
+
     /// An escrow's private view key, or `None` where there is no such escrow or no key yet.
     pub async fn view_key(&self, id: EscrowId) -> Result<Option<Zeroizing<[u8; 32]>>, StoreError> {
         let id = DbUuid::from(id.0);
