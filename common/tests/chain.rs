@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use aegis_common::amount::Piconero;
+use std::sync::LazyLock;
+
 use aegis_common::chain::{
-    Found, ParseError, PlainScanner, Scanner, Tx, WatchKey, WatchKeyError, parse_block, parse_tx,
-    prove_payment, subaddress, verify_tx, view_key_matches,
+    BatchScanner, Engine, Found, ParseError, Path, PlainScanner, Scanner, Tx, WatchKey, WatchKeyError,
+    parse_block, parse_tx, prove_payment, subaddress, verify_tx, view_key_matches,
 };
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
@@ -17,8 +19,48 @@ fn escrow(n: u128) -> EscrowId {
     EscrowId(Uuid::from_u128(n))
 }
 
+/// The engine on every path that the processor has, in both modes.
+static SCANNERS: LazyLock<Vec<BatchScanner>> = LazyLock::new(|| {
+    let paths = Path::ALL.into_iter().filter(|path| path.is_available());
+    let engines = paths.flat_map(|path| [false, true].map(|constant_time| Engine::new(path, constant_time)));
+    engines.map(|engine| BatchScanner::new(engine, 2).unwrap()).collect()
+});
+
+/// What the plain scanner finds, after all others found the same.
+fn scan_for(keys: &[WatchKey], txs: &[Tx]) -> Vec<Found> {
+    let sorted = |mut found: Vec<Found>| {
+        found.sort_by_key(|found| (found.tx, found.escrow, found.index));
+        found
+    };
+    let found = sorted(PlainScanner.scan(keys, txs));
+    for scanner in SCANNERS.iter() {
+        assert_eq!(sorted(scanner.scan(keys, txs)), found, "{:?}", scanner.engine());
+    }
+    found
+}
+
 fn scan(wallet: &TestWallet, tx: &Tx) -> Vec<Found> {
-    PlainScanner.scan(&[wallet.watch(escrow(1)).unwrap()], std::slice::from_ref(tx))
+    scan_for(&[wallet.watch(escrow(1)).unwrap()], std::slice::from_ref(tx))
+}
+
+/// Something a sender may publish: right, foreign, wrong, broken.
+fn transaction() -> impl Strategy<Value = TxBuilder> {
+    let payments = prop::collection::vec((0u64..12, 0u32..3, 0u64..3), 0..6);
+    let foreign = prop::collection::vec(any::<[u8; 32]>(), 0..3);
+    (any::<u64>(), payments, foreign, any::<[bool; 5]>(), 0u64..2).prop_map(
+        |(seed, payments, foreign, flags, lie)| {
+            let mut builder = TxBuilder::new(seed);
+            [builder.additional, builder.view_tags, builder.burn, _, _] = flags;
+            builder.coinbase = flags[3].then_some(seed >> 20);
+            builder.unlock_time = u64::from(flags[4]);
+            builder.lie = lie;
+            builder.extra_prefix = foreign.iter().flat_map(|key| [&[1], &key[..]].concat()).collect();
+            for (wallet, minor, amount) in payments {
+                builder = builder.pay(TestWallet::new(wallet).subaddress(minor).unwrap(), Piconero(amount));
+            }
+            builder
+        },
+    )
 }
 
 proptest! {
@@ -50,6 +92,17 @@ proptest! {
         let stranger = TestWallet::new(seed ^ 1).primary();
         prop_assert!(prove_payment(&crafted.tx, &crafted.tx_keys, &stranger).is_empty());
         prop_assert!(prove_payment(&crafted.tx, &[[7; 32]; 5], &wallet.primary()).is_empty());
+    }
+
+    #[test]
+    fn every_scanner_finds_the_same_for_many_escrows_in_many_transactions(
+        transactions in prop::collection::vec(transaction(), 1..12), watched in 1u64..10,
+    ) {
+        let txs: Vec<Tx> = transactions.iter().map(|builder| builder.build().unwrap().tx).collect();
+        let keys: Vec<WatchKey> =
+            (0..watched).map(|n| TestWallet::new(n).watch(escrow(n.into())).unwrap()).collect();
+        scan_for(&keys, &txs);
+        prop_assert!(scan_for(&[], &txs).is_empty() && scan_for(&keys, &[]).is_empty());
     }
 
     #[test]
@@ -154,6 +207,31 @@ fn output_indices_past_127_take_a_second_byte() {
         builder = builder.pay(wallet.primary(), Piconero(3));
     }
     assert_eq!(scan(&wallet, &builder.build().unwrap().tx).len(), 140);
+}
+
+#[test]
+fn a_payment_is_found_among_thousands_of_escrows_wherever_its_key_stands() {
+    // More than one part of the keys for each thread.
+    let base = TestWallet::new(0);
+    let mut keys: Vec<WatchKey> = (0..3_000)
+        .map(|n| {
+            let wallet = TestWallet::new(n);
+            WatchKey::restore(escrow(n.into()), wallet.view.as_bytes(), [base.primary().spend; 3]).unwrap()
+        })
+        .collect();
+    let payees = [0u64, 1, 127, 128, 511, 512, 1_023, 2_999];
+    let mut txs = Vec::new();
+    for payee in payees {
+        let wallet = TestWallet::new(payee);
+        keys[payee as usize] = wallet.watch(escrow(payee.into())).unwrap();
+        txs.push(TxBuilder::new(payee).pay(wallet.primary(), Piconero(payee + 1)).build().unwrap().tx);
+    }
+    for scanner in SCANNERS.iter() {
+        let mut found: Vec<_> =
+            scanner.scan(&keys, &txs).into_iter().map(|found| (found.amount.0 - 1, found.escrow)).collect();
+        found.sort();
+        assert_eq!(found, payees.map(|payee| (payee, escrow(payee.into()))), "{:?}", scanner.engine());
+    }
 }
 
 #[test]

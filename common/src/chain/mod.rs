@@ -7,12 +7,14 @@
 //!    curve                   the handful of group operations Monero needs
 //!       engine               the same for very many keys at once
 //!       watch ─ scan         what belongs to a watched escrow
+//!               batch        the same by the engine
 //!       proof                what a sender can prove to have paid
 //! ```
 //!
 //! What is *not* checked: proof of work, ring signatures and range proofs. Those are the node's work; a node
 //! is chosen by the operator.
 
+mod batch;
 mod block;
 mod curve;
 mod engine;
@@ -23,11 +25,12 @@ mod scan;
 mod tx;
 mod watch;
 
+pub use batch::BatchScanner;
 pub use block::{Block, parse_block};
 pub use curve::{
     Derivation, canonical_point, derivation, derivation_to_scalar, hash_to_scalar, keccak, view_tag,
 };
-pub use engine::{Engine, Job, Match, Path};
+pub use engine::{Engine, Job, Match, Origin, Path, Scalars};
 pub use extra::{MAX_TX_KEYS, TxKeys};
 pub use proof::prove_payment;
 pub use reader::ParseError;

@@ -85,16 +85,20 @@ fn scan_one(key: &WatchKey, tx: &Tx, points: &Points, all: &mut Vec<Found>) {
         let own = own.map(|point| derivation(&point, key.view_secret()));
         let hit = main.iter().chain(&own).find_map(|shared| receive(key, shared, index, output));
         let Some((subaddress, amount)) = hit else { continue };
-        all.push(Found {
-            escrow: key.escrow(),
-            tx: tx.hash,
-            index,
-            key: output.key,
-            subaddress,
-            amount,
-            locked: tx.coinbase || tx.unlock_time != 0,
-            coinbase: tx.coinbase,
-        });
+        all.push(found(key, tx, index, subaddress, amount));
+    }
+}
+
+pub(super) fn found(key: &WatchKey, tx: &Tx, index: u32, subaddress: u32, amount: Piconero) -> Found {
+    Found {
+        escrow: key.escrow(),
+        tx: tx.hash,
+        index,
+        key: tx.outputs[index as usize].key,
+        subaddress,
+        amount,
+        locked: tx.coinbase || tx.unlock_time != 0,
+        coinbase: tx.coinbase,
     }
 }
 

@@ -6,9 +6,11 @@ use zeroize::Zeroize;
 /// Bits of the scalars that are written down: min(a, ℓ − a) is below 2^252.
 const BITS: usize = 252;
 
+/// Width of the windows in constant time: eight entries are read for each digit.
+const CONSTANT_TIME_WINDOW: usize = 4;
+
 /// Digits of many scalars in base 2^w, each from −2^(w−1) to 2^(w−1), least significant first.
 pub struct Digits {
-    window: usize,
     rows: usize,
     digits: Vec<i16>,
 }
@@ -32,11 +34,7 @@ impl Digits {
         for scalar in scalars {
             recode(scalar, window, rows, &mut digits);
         }
-        Self { window, rows, digits }
-    }
-
-    pub fn window(&self) -> usize {
-        self.window
+        Self { rows, digits }
     }
 
     pub fn len(&self) -> usize {
@@ -75,12 +73,34 @@ fn recode(scalar: &Scalar, window: usize, rows: usize, digits: &mut Vec<i16>) {
     small.zeroize();
 }
 
-/// The cheapest width for so many keys, by multiplications a pair: `rows` additions of 7, and the table's 11 an entry divided
-/// by the keys.
-pub fn best_window(keys: usize) -> usize {
-    let cost = |window: &usize| {
-        let entries = rows(*window) << (window - 1);
-        rows(*window) * 7 + entries * 11 / keys.max(1)
-    };
-    (2..=9).min_by_key(cost).unwrap_or(4)
+/// How products are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Bits of a digit, 2 to 9.
+    pub window: usize,
+    /// Doublings between additions of few multiples, instead of a table of all windows.
+    pub ladder: bool,
+    /// Whether time and memory accesses are the same for all scalars.
+    pub constant_time: bool,
+}
+
+impl Plan {
+    /// The cheapest for so many products of one point.
+    pub fn best(products: usize, constant_time: bool) -> Self {
+        let windows = if constant_time { CONSTANT_TIME_WINDOW..=CONSTANT_TIME_WINDOW } else { 2..=9 };
+        let plans =
+            windows.flat_map(|window| [false, true].map(|ladder| Self { window, ladder, constant_time }));
+        let fallback = Self { window: CONSTANT_TIME_WINDOW, ladder: true, constant_time };
+        plans.min_by_key(|plan| plan.multiplications(products.max(1))).unwrap_or(fallback)
+    }
+
+    /// Field multiplications for so many products, roughly. In a table an addition takes 7, an entry 11 and a row 18 more; on a
+    /// ladder a doubling takes 7, an addition 8 and a multiple 9.
+    fn multiplications(&self, products: usize) -> usize {
+        let (rows, half) = (rows(self.window), 1 << (self.window - 1));
+        match self.ladder {
+            false => products * rows * 7 + rows * (half * 11 + 18),
+            true => products * (BITS * 7 + rows * 8) + half * 9,
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! GF(2^255 − 19), several elements side by side.
 
+use zeroize::Zeroize;
+
 /// An element as four 64-bit words, least significant first.
 pub type Words = [u64; 4];
 
@@ -21,7 +23,7 @@ pub const ROOT: Words =
 ///
 /// A value is *tight*, and may be multiplied, or *loose*: what a multiplication, or one or two additions and subtractions of
 /// such, leave before carrying. Only tight values are kept.
-pub trait Field: Copy {
+pub trait Field: Copy + Zeroize {
     /// Elements side by side.
     const LANES: usize;
     /// Not carried yet.

@@ -5,11 +5,12 @@
 //! a product is then nothing but additions from it. Results share their inversions and go straight into the lanes of the hash.
 //!
 //! ```text
-//! run      groups, batches, tags
-//!   table    multiples of points            digits   scalars as signed digits
-//!     point    additions                      keccak   hashes side by side
-//!       field    what a lane can do
-//!         lanes    portable · avx2 · ifma: the only place with code that the compiler can't check
+//! run      groups, batches, tags            origin   output keys minus multiples of the base point
+//!   table    all windows of a point           ladder   or few multiples, for few view keys
+//!     sums     shared inversions              digits   scalars as signed digits, and which way is cheapest
+//!       point    additions                    keccak   hashes side by side
+//!         field    what a lane can do
+//!           lanes    portable · avx2 · ifma: the only place with code that the compiler can't check
 //! ```
 //!
 //! A transaction key is multiplied by 8 first: then it has no torsion, its multiples depend on the scalar modulo ℓ only, and
@@ -22,24 +23,28 @@
 mod digits;
 mod field;
 mod keccak;
+mod ladder;
 mod lanes;
+mod origin;
 mod point;
 mod run;
+mod sums;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use curve25519_dalek::scalar::Scalar;
+use zeroize::Zeroize;
 
 use super::curve::Derivation;
-use digits::{Digits, best_window};
+use digits::{Digits, Plan};
 use field::{Field, Words};
 use keccak::Word;
 use lanes::portable::Limbs;
-use run::{All, Jobs, Tags, multiply};
-
-/// Width of the windows in constant time: eight entries are read for each digit.
-const CONSTANT_TIME_WINDOW: usize = 4;
+pub use origin::Origin;
+use run::{Jobs, search};
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,8 +94,20 @@ pub struct Match {
     pub output: usize,
     /// The view key's place.
     pub secret: usize,
-    /// The shared secret.
+    /// The shared secret; wiped when dropped.
     pub derivation: Derivation,
+}
+
+impl Drop for Match {
+    fn drop(&mut self) {
+        self.derivation.zeroize();
+    }
+}
+
+/// View keys as the engine wants them; wiped when dropped.
+pub struct Scalars {
+    digits: Digits,
+    plan: Plan,
 }
 
 /// The engine on one path.
@@ -106,40 +123,75 @@ impl Engine {
         Self { path: if path.is_available() { path } else { Path::Portable }, constant_time }
     }
 
-    /// All matches, in no particular order.
-    pub fn matches(&self, jobs: &[Job], secrets: &[&Scalar]) -> Vec<Match> {
-        let mut matches = Vec::new();
+    /// The path taken.
+    pub fn path(&self) -> Path {
+        self.path
+    }
+
+    /// Writes view keys down, for searches through so many of them at a time.
+    pub fn prepare(&self, secrets: &[&Scalar], at_a_time: usize) -> Scalars {
+        prepare(secrets, Plan::best(at_a_time, self.constant_time))
+    }
+
+    /// Finds all matches of some of the view keys, in no particular order, and hands them over a few thousand at a time.
+    pub fn search(
+        &self,
+        jobs: &[Job],
+        scalars: &Scalars,
+        range: Range<usize>,
+        found: &mut dyn FnMut(&[Match]),
+    ) {
         let keys: Vec<Words> = jobs.iter().map(|job| words(&job.key)).collect();
         let outputs: Vec<&[(u32, Option<u8>)]> = jobs.iter().map(|job| job.outputs.as_slice()).collect();
-        self.run(Search { jobs: Jobs { keys: &keys, outputs: &outputs }, matches: &mut matches }, secrets);
-        matches
+        let jobs = Jobs { keys: &keys, outputs: &outputs };
+        let range = range.start..range.end.min(scalars.digits.len());
+        self.run(Search { jobs, scalars, range, found });
+    }
+
+    /// All matches of all view keys, in no particular order.
+    pub fn matches(&self, jobs: &[Job], secrets: &[&Scalar]) -> Vec<Match> {
+        let mut all = Vec::new();
+        let scalars = self.prepare(secrets, secrets.len());
+        self.search(jobs, &scalars, 0..secrets.len(), &mut |found| all.extend_from_slice(found));
+        all
     }
 
     /// The shared secrets of every key with every view key, key by key; none for keys that are no points.
     pub fn derivations(&self, keys: &[[u8; 32]], secrets: &[&Scalar]) -> Vec<Option<Derivation>> {
-        let mut all = All { derivations: vec![None; keys.len() * secrets.len()], scalars: secrets.len() };
-        let keys: Vec<Words> = keys.iter().map(words).collect();
-        self.run(Collect { jobs: Jobs { keys: &keys, outputs: &[] }, all: &mut all }, secrets);
-        all.derivations
+        self.derivations_by(keys, secrets, Plan::best(secrets.len(), self.constant_time))
     }
 
-    fn run(&self, task: impl Task, secrets: &[&Scalar]) {
-        let window = match self.constant_time {
-            true => CONSTANT_TIME_WINDOW,
-            false => best_window(secrets.len()),
-        };
-        self.run_with(task, secrets, window);
+    fn derivations_by(&self, keys: &[[u8; 32]], secrets: &[&Scalar], plan: Plan) -> Vec<Option<Derivation>> {
+        let mut all = vec![None; keys.len() * secrets.len()];
+        // An output without a tag always matches.
+        let jobs: Vec<Job> = keys.iter().map(|key| Job { key: *key, outputs: vec![(0, None)] }).collect();
+        self.search(&jobs, &prepare(secrets, plan), 0..secrets.len(), &mut |found| {
+            for Match { job, secret, derivation, .. } in found {
+                all[job * secrets.len() + secret] = Some(*derivation);
+            }
+        });
+        all
     }
 
-    fn run_with(&self, task: impl Task, secrets: &[&Scalar], window: usize) {
-        let digits = Digits::new(secrets.iter().copied(), window);
-        let chosen = Chosen { task, digits: &digits, constant_time: self.constant_time };
+    /// The spend keys that outputs would have been made for: key − secret·G, encoded; none for keys that are no points. Costs
+    /// least where equal keys stand side by side.
+    pub fn spend_keys(&self, origins: &[Origin]) -> Vec<Option<[u8; 32]>> {
+        let mut found = Vec::new();
+        self.run(SpendKeys { origins, constant_time: self.constant_time, found: &mut found });
+        found
+    }
+
+    fn run(&self, task: impl Task) {
         match self.path {
-            Path::Portable => chosen.run::<Limbs, u64>(),
-            Path::Avx2 => lanes::with_avx2(chosen),
-            Path::Ifma => lanes::with_ifma(chosen),
+            Path::Portable => task.run::<Limbs, u64>(),
+            Path::Avx2 => lanes::with_avx2(task),
+            Path::Ifma => lanes::with_ifma(task),
         }
     }
+}
+
+fn prepare(secrets: &[&Scalar], plan: Plan) -> Scalars {
+    Scalars { digits: Digits::new(secrets.iter().copied(), plan.window), plan }
 }
 
 fn words(bytes: &[u8; 32]) -> Words {
@@ -158,45 +210,35 @@ fn bytes(words: &Words) -> [u8; 32] {
     bytes
 }
 
-/// What is done with the products, on whatever lanes.
+/// What is done on whatever lanes.
 trait Task {
-    fn run<F: Field, W: Word>(self, digits: &Digits, constant_time: bool);
-}
-
-/// A task that is ready for lanes.
-struct Chosen<'a, T> {
-    task: T,
-    digits: &'a Digits,
-    constant_time: bool,
-}
-
-impl<T: Task> Chosen<'_, T> {
-    #[inline(always)]
-    fn run<F: Field, W: Word>(self) {
-        self.task.run::<F, W>(self.digits, self.constant_time);
-    }
+    fn run<F: Field, W: Word>(self);
 }
 
 struct Search<'a> {
     jobs: Jobs<'a>,
-    matches: &'a mut Vec<Match>,
+    scalars: &'a Scalars,
+    range: Range<usize>,
+    found: &'a mut dyn FnMut(&[Match]),
 }
 
 impl Task for Search<'_> {
     #[inline(always)]
-    fn run<F: Field, W: Word>(self, digits: &Digits, constant_time: bool) {
-        multiply::<F>(&self.jobs, digits, constant_time, &mut Tags::<W>::new(self.matches));
+    fn run<F: Field, W: Word>(self) {
+        search::<F, W>(&self.jobs, self.scalars, self.range, self.found);
     }
 }
 
-struct Collect<'a> {
-    jobs: Jobs<'a>,
-    all: &'a mut All,
+struct SpendKeys<'a> {
+    origins: &'a [Origin],
+    constant_time: bool,
+    found: &'a mut Vec<Option<[u8; 32]>>,
 }
 
-impl Task for Collect<'_> {
+impl Task for SpendKeys<'_> {
+    /// One lane on every path: the digits differ from one to the next.
     #[inline(always)]
-    fn run<F: Field, W: Word>(self, digits: &Digits, constant_time: bool) {
-        multiply::<F>(&self.jobs, digits, constant_time, self.all);
+    fn run<F: Field, W: Word>(self) {
+        *self.found = origin::spend_keys(self.origins, self.constant_time);
     }
 }

@@ -11,50 +11,43 @@ pub struct Point<F> {
     pub t: F,
 }
 
-/// What an addition needs of the other summand: Y + X, Y − X, 2Z, 2dT.
+/// What an addition needs of a summand with Z = 1: y + x, y − x, 2dxy.
 #[derive(Clone, Copy)]
-pub struct Cached<F> {
+pub struct Affine<F> {
     plus: F,
     minus: F,
-    z2: F,
     t2d: F,
 }
 
-/// The same with Z = 1: y + x, y − x, 2dxy.
+/// The same of any summand: Y + X, Y − X, 2dT; and 2Z.
 #[derive(Clone, Copy)]
-pub struct Affine<F> {
-    pub plus: F,
-    pub minus: F,
-    pub t2d: F,
+pub struct Cached<F> {
+    affine: Affine<F>,
+    z2: F,
 }
 
 impl<F: Field> Point<F> {
     #[inline(always)]
     pub fn cached(&self) -> Cached<F> {
-        Cached {
+        let affine = Affine {
             plus: self.y.plus(self.x),
             minus: self.y.minus(self.x),
-            z2: self.z.plus(self.z),
             t2d: self.t.times(F::splat(&D2)),
-        }
+        };
+        Cached { affine, z2: self.z.plus(self.z) }
     }
 
     #[inline(always)]
     pub fn double(&self) -> Self {
-        let (a, b, zz) = (self.x.square(), self.y.square(), self.z.squared());
-        let sum = self.x.plus(self.y).square();
-        let h = F::tighten(F::add(a, b));
-        let e = F::tighten(F::sub(F::add(a, b), sum));
-        let g = F::tighten(F::sub(a, b));
-        let f = g.plus(F::tighten(F::add(zz.loosen(), zz.loosen())));
+        let [e, f, g, h] = doubling(self.x, self.y, self.z);
         Self { x: e.times(f), y: g.times(h), z: f.times(g), t: e.times(h) }
     }
 
     #[inline(always)]
     pub fn add(&self, other: &Cached<F>) -> Self {
-        let a = self.y.minus(self.x).mul(other.minus);
-        let b = self.y.plus(self.x).mul(other.plus);
-        let c = self.t.mul(other.t2d);
+        let a = self.y.minus(self.x).mul(other.affine.minus);
+        let b = self.y.plus(self.x).mul(other.affine.plus);
+        let c = self.t.mul(other.affine.t2d);
         let d = self.z.mul(other.z2);
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
         let (f, g) = (F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
@@ -65,17 +58,29 @@ impl<F: Field> Point<F> {
     #[inline(always)]
     pub fn add_and_sub(&self, other: &Cached<F>) -> ([(F, F); 2], F) {
         let (minus, plus) = (self.y.minus(self.x), self.y.plus(self.x));
-        let c = self.t.mul(other.t2d);
+        let c = self.t.mul(other.affine.t2d);
         let d = self.z.mul(other.z2);
         let (f, g) = (F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
-        let (a, b) = (minus.mul(other.minus), plus.mul(other.plus));
+        let (a, b) = (minus.mul(other.affine.minus), plus.mul(other.affine.plus));
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
         let sum = (e.times(f), g.times(h));
-        let (a, b) = (minus.mul(other.plus), plus.mul(other.minus));
+        let (a, b) = (minus.mul(other.affine.plus), plus.mul(other.affine.minus));
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
         let difference = (e.times(g), f.times(h));
         ([sum, difference], f.times(g))
     }
+}
+
+/// E, F, G and H: the double is EF, GH, FG and, for T, EH.
+#[inline(always)]
+fn doubling<F: Field>(x: F, y: F, z: F) -> [F; 4] {
+    let (a, b, zz) = (x.square(), y.square(), z.squared());
+    let sum = x.plus(y).square();
+    let h = F::tighten(F::add(a, b));
+    let e = F::tighten(F::sub(F::add(a, b), sum));
+    let g = F::tighten(F::sub(a, b));
+    let f = g.plus(F::tighten(F::add(zz.loosen(), zz.loosen())));
+    [e, f, g, h]
 }
 
 impl<F: Field> Affine<F> {
@@ -88,6 +93,29 @@ impl<F: Field> Affine<F> {
     #[inline(always)]
     pub fn new(x: F, y: F) -> Self {
         Self { plus: y.plus(x), minus: y.minus(x), t2d: x.times(y).times(F::splat(&D2)) }
+    }
+
+    /// Becomes the other where asked; the same for all lanes. Takes the same time either way.
+    #[inline(always)]
+    pub fn become_if(&mut self, other: &Self, wanted: bool) {
+        (self.plus, _) = F::swap_if(wanted, self.plus, other.plus);
+        (self.minus, _) = F::swap_if(wanted, self.minus, other.minus);
+        (self.t2d, _) = F::swap_if(wanted, self.t2d, other.t2d);
+    }
+}
+
+impl<F: Field> Cached<F> {
+    #[inline(always)]
+    pub fn identity() -> Self {
+        let one = F::splat(&ONE);
+        Self { affine: Affine::identity(), z2: one.plus(one) }
+    }
+
+    /// Becomes the other where asked, as [`Affine::become_if`].
+    #[inline(always)]
+    pub fn become_if(&mut self, other: &Self, wanted: bool) {
+        self.affine.become_if(&other.affine, wanted);
+        (self.z2, _) = F::swap_if(wanted, self.z2, other.z2);
     }
 }
 
@@ -110,13 +138,37 @@ impl<F: Field> Sum<F> {
     /// Adds a point, or takes it away.
     #[inline(always)]
     pub fn add(&self, other: &Affine<F>, negative: bool) -> Self {
+        self.add_over(other, F::add(self.z, self.z), negative)
+    }
+
+    /// The same for any Z.
+    #[inline(always)]
+    pub fn add_cached(&self, other: &Cached<F>, negative: bool) -> Self {
+        self.add_over(&other.affine, F::tighten(self.z).mul(other.z2), negative)
+    }
+
+    /// `d` is twice the product of both Z.
+    #[inline(always)]
+    fn add_over(&self, other: &Affine<F>, d: F::Loose, negative: bool) -> Self {
         let (minus, plus) = F::swap_if(negative, other.minus, other.plus);
         let a = self.minus.mul(minus);
         let b = self.plus.mul(plus);
         let c = self.t.mul(other.t2d);
-        let d = F::add(self.z, self.z);
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
         let (f, g) = F::swap_if(negative, F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
+        let (x, y) = (e.mul(f), g.mul(h));
+        Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
+    }
+
+    /// 2^times times the sum; `times` is at least 1. Only the last needs T.
+    #[inline(always)]
+    pub fn doubled(&self, times: usize) -> Self {
+        let [mut x, mut y, mut z] = self.coordinates();
+        for _ in 1..times {
+            let [e, f, g, h] = doubling(x, y, z);
+            (x, y, z) = (e.times(f), g.times(h), f.times(g));
+        }
+        let [e, f, g, h] = doubling(x, y, z);
         let (x, y) = (e.mul(f), g.mul(h));
         Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
     }

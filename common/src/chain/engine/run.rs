@@ -1,46 +1,47 @@
-//! The loop: for each group of transaction keys a table, for each view key a sum, for each output a tag.
+//! The loop: for each group of transaction keys their multiples, for each view key a sum, for each output a tag.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::digits::Digits;
+use super::digits::Plan;
 use super::field::{Field, ONE, Words, ZERO};
 use super::keccak::{LABEL, Word, first_word, tail};
+use super::ladder::Ladder;
 use super::point::{Point, Sum, decompress};
-use super::table::{Table, batch_invert};
-use super::{Match, bytes};
-use crate::chain::curve::Derivation;
+use super::sums::{BATCH, Sums};
+use super::table::Table;
+use super::{Match, Scalars, bytes};
 
-/// Sums that share an inversion.
-const BATCH: usize = 128;
+/// Matches that are handed over at once, about.
+const MANY: usize = 4096;
 
-/// Transaction keys, and for each the outputs that are asked about; none where only products are wanted.
+/// Transaction keys, and for each the outputs that are asked about.
 pub struct Jobs<'a> {
     pub keys: &'a [Words],
     pub outputs: &'a [&'a [(u32, Option<u8>)]],
 }
 
-/// Takes encodings: word w of element e at `words[w * stride + e]`, where e is the view key's place in the batch times the
-/// lanes, plus the lane.
-pub trait Sink {
-    fn take(&mut self, group: &Group<'_>, scalars: Range<usize>, words: &[u64], stride: usize);
-}
-
 /// Jobs side by side.
-pub struct Group<'a> {
+struct Group<'a> {
     /// The place of the first among all jobs.
-    pub first: usize,
+    first: usize,
     /// The outputs of each.
-    pub outputs: &'a [&'a [(u32, Option<u8>)]],
+    outputs: &'a [&'a [(u32, Option<u8>)]],
     /// Whether its key is a point; one for each lane, false where there is no job.
-    pub valid: &'a [bool],
+    valid: &'a [bool],
 }
 
-/// All products of jobs and scalars.
+/// Finds the outputs whose view tags fit the products of jobs and some of the scalars.
 #[inline(always)]
-pub fn multiply<F: Field>(jobs: &Jobs<'_>, digits: &Digits, constant_time: bool, sink: &mut impl Sink) {
-    let mut table = Table::<F>::new(digits.window());
-    let mut buffers = Buffers::<F>::new();
+pub fn search<F: Field, W: Word>(
+    jobs: &Jobs<'_>,
+    scalars: &Scalars,
+    range: Range<usize>,
+    found: &mut dyn FnMut(&[Match]),
+) {
+    let mut tags = Tags::<W>::new(found);
+    let mut multiples = Multiples::<F>::new(scalars.plan);
+    let mut sums = Sums::<F>::new();
     for (number, some) in jobs.keys.chunks(F::LANES).enumerate() {
         let mut keys = [ZERO; 8];
         // A lane without a job computes with the identity.
@@ -61,107 +62,79 @@ pub fn multiply<F: Field>(jobs: &Jobs<'_>, digits: &Digits, constant_time: bool,
         let outputs = jobs.outputs.get(first..).unwrap_or_default();
         let outputs = &outputs[..outputs.len().min(F::LANES)];
         let group = Group { first, outputs, valid: &valid[..F::LANES] };
-        table.fill(&eightfold(&point));
-        let mut from = 0;
-        while from < digits.len() {
-            let to = (from + BATCH).min(digits.len());
-            buffers.clear();
+        multiples.fill(&point.double().double().double());
+        let mut from = range.start;
+        while from < range.end {
+            let to = (from + BATCH).min(range.end);
+            sums.clear();
             for scalar in from..to {
-                let [x, y, z] = product(&table, digits.of(scalar), constant_time).coordinates();
-                buffers.push(x, y, z);
+                sums.push(&multiples.product(scalars.digits.of(scalar)));
             }
-            buffers.encode();
-            sink.take(&group, from..to, &buffers.words, BATCH * F::LANES);
+            tags.compare(&group, from..to, sums.encode(), BATCH * F::LANES);
             from = to;
         }
     }
+    tags.hand_over();
 }
 
-#[inline(always)]
-fn eightfold<F: Field>(point: &Point<F>) -> Point<F> {
-    point.double().double().double()
+/// What products are made of, by plan.
+struct Multiples<F> {
+    plan: Plan,
+    table: Option<Table<F>>,
+    ladder: Ladder<F>,
 }
 
-#[inline(always)]
-fn product<F: Field>(table: &Table<F>, digits: &[i16], constant_time: bool) -> Sum<F> {
-    let mut sum = Sum::zero();
-    if constant_time {
-        for (row, digit) in digits.iter().enumerate() {
-            sum = sum.add(&table.entry_in_constant_time(row, *digit), *digit < 0);
-        }
-        return sum;
+impl<F: Field> Multiples<F> {
+    fn new(plan: Plan) -> Self {
+        let table = (!plan.ladder).then(|| Table::new(plan.window));
+        Self { plan, table, ladder: Ladder::new(plan) }
     }
-    for (row, digit) in digits.iter().enumerate() {
-        if let Some(next) = digits.get(row + 1).filter(|next| **next != 0) {
-            F::prefetch(table.entry(row + 1, *next));
-        }
-        if *digit != 0 {
-            sum = sum.add(table.entry(row, *digit), *digit < 0);
-        }
-    }
-    sum
-}
 
-struct Buffers<F> {
-    points: Vec<(F, F)>,
-    z: Vec<F>,
-    products: Vec<F>,
-    words: Vec<u64>,
-}
-
-impl<F: Field> Buffers<F> {
-    fn new() -> Self {
-        let [points, z, products] = [BATCH; 3];
-        Self {
-            points: Vec::with_capacity(points),
-            z: Vec::with_capacity(z),
-            products: Vec::with_capacity(products),
-            words: vec![0; 4 * BATCH * F::LANES],
+    #[inline(always)]
+    fn fill(&mut self, point: &Point<F>) {
+        match &mut self.table {
+            Some(table) => table.fill(point),
+            None => self.ladder.fill(point),
         }
     }
 
     #[inline(always)]
-    fn clear(&mut self) {
-        self.points.clear();
-        self.z.clear();
-    }
-
-    #[inline(always)]
-    fn push(&mut self, x: F, y: F, z: F) {
-        self.points.push((x, y));
-        self.z.push(z);
-    }
-
-    #[inline(always)]
-    fn encode(&mut self) {
-        batch_invert(&mut self.z, &mut self.products);
-        for (at, ((x, y), inverse)) in self.points.iter().zip(&self.z).enumerate() {
-            F::encode(
-                x.times(*inverse),
-                y.times(*inverse),
-                &mut self.words[at * F::LANES..],
-                BATCH * F::LANES,
-            );
+    fn product(&self, digits: &[i16]) -> Sum<F> {
+        match (&self.table, self.plan.constant_time) {
+            (Some(table), false) => table.product(digits),
+            (Some(table), true) => table.product_in_constant_time(digits),
+            (None, false) => self.ladder.product(digits),
+            (None, true) => self.ladder.product_in_constant_time(digits),
         }
     }
 }
 
 /// Compares view tags.
-pub struct Tags<'a, W> {
+struct Tags<'a, W> {
     lanes: PhantomData<W>,
-    matches: &'a mut Vec<Match>,
+    matches: Vec<Match>,
+    found: &'a mut dyn FnMut(&[Match]),
 }
 
 impl<'a, W> Tags<'a, W> {
-    /// Appends matches to a list.
-    pub fn new(matches: &'a mut Vec<Match>) -> Self {
-        Self { lanes: PhantomData, matches }
+    /// Hands over matches from time to time, so that no flood of outputs fills the memory.
+    fn new(found: &'a mut dyn FnMut(&[Match])) -> Self {
+        Self { lanes: PhantomData, matches: Vec::new(), found }
+    }
+
+    fn hand_over(&mut self) {
+        if !self.matches.is_empty() {
+            (self.found)(&self.matches);
+            self.matches.clear();
+        }
     }
 }
 
-impl<W: Word> Sink for Tags<'_, W> {
+impl<W: Word> Tags<'_, W> {
+    /// Takes encodings: word w of element e at `words[w * stride + e]`, where e is the view key's place in the batch times the
+    /// lanes, plus the lane.
     #[inline(always)]
-    fn take(&mut self, group: &Group<'_>, scalars: Range<usize>, words: &[u64], stride: usize) {
+    fn compare(&mut self, group: &Group<'_>, scalars: Range<usize>, words: &[u64], stride: usize) {
         let lanes = group.valid.len();
         let most = group.outputs.iter().map(|outputs| outputs.len()).max().unwrap_or(0);
         let elements = scalars.len() * lanes;
@@ -200,26 +173,8 @@ impl<W: Word> Sink for Tags<'_, W> {
                 }
                 from += W::LANES;
             }
-        }
-    }
-}
-
-/// Keeps every derivation.
-pub struct All {
-    /// Key by key.
-    pub derivations: Vec<Option<Derivation>>,
-    /// View keys.
-    pub scalars: usize,
-}
-
-impl Sink for All {
-    fn take(&mut self, group: &Group<'_>, scalars: Range<usize>, words: &[u64], stride: usize) {
-        let lanes = group.valid.len();
-        for (at, scalar) in scalars.enumerate() {
-            for lane in (0..lanes).filter(|lane| group.valid[*lane]) {
-                let element = at * lanes + lane;
-                let derivation = [0, 1, 2, 3].map(|at| words[at * stride + element]);
-                self.derivations[(group.first + lane) * self.scalars + scalar] = Some(bytes(&derivation));
+            if self.matches.len() >= MANY {
+                self.hand_over();
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use super::digits::rows;
 use super::field::{Field, invert};
-use super::point::{Affine, Point};
+use super::point::{Affine, Point, Sum};
 
-/// A table of `LANES` points side by side.
+/// A table of `LANES` points side by side. The points are public, and so is what is in here.
 pub struct Table<F> {
     window: usize,
     entries: Vec<Affine<F>>,
@@ -50,24 +50,46 @@ impl<F: Field> Table<F> {
         }
     }
 
+    /// The product with a scalar, given by its digits. What is read depends on them.
+    #[inline(always)]
+    pub fn product(&self, digits: &[i16]) -> Sum<F> {
+        let mut sum = Sum::zero();
+        for (row, digit) in digits.iter().enumerate() {
+            if let Some(next) = digits.get(row + 1).filter(|next| **next != 0) {
+                F::prefetch(self.entry(row + 1, *next));
+            }
+            if *digit != 0 {
+                sum = sum.add(self.entry(row, *digit), *digit < 0);
+            }
+        }
+        sum
+    }
+
+    /// The same without an access or a branch that depends on the digits.
+    #[inline(always)]
+    pub fn product_in_constant_time(&self, digits: &[i16]) -> Sum<F> {
+        let mut sum = Sum::zero();
+        for (row, digit) in digits.iter().enumerate() {
+            sum = sum.add(&self.entry_in_constant_time(row, *digit), *digit < 0);
+        }
+        sum
+    }
+
     /// The entry of a row for a digit that is not 0.
     #[inline(always)]
-    pub fn entry(&self, row: usize, digit: i16) -> &Affine<F> {
+    fn entry(&self, row: usize, digit: i16) -> &Affine<F> {
         let half = 1usize << (self.window - 1);
         &self.entries[row * half + usize::from(digit.unsigned_abs()) - 1]
     }
 
-    /// The same for any digit, also 0, without an access or a branch that depends on it.
+    /// The same for any digit, also 0, by reading all.
     #[inline(always)]
-    pub fn entry_in_constant_time(&self, row: usize, digit: i16) -> Affine<F> {
+    fn entry_in_constant_time(&self, row: usize, digit: i16) -> Affine<F> {
         let half = 1usize << (self.window - 1);
         let mut found = Affine::identity();
         let wanted = digit.unsigned_abs();
         for (number, entry) in (1u16..).zip(&self.entries[row * half..][..half]) {
-            let is_it = number == wanted;
-            (found.plus, _) = F::swap_if(is_it, found.plus, entry.plus);
-            (found.minus, _) = F::swap_if(is_it, found.minus, entry.minus);
-            (found.t2d, _) = F::swap_if(is_it, found.t2d, entry.t2d);
+            found.become_if(entry, number == wanted);
         }
         found
     }

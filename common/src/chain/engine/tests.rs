@@ -4,6 +4,7 @@ use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::EdwardsPoint;
 use proptest::prelude::*;
 
+use super::sums::BATCH;
 use super::*;
 use crate::chain::{canonical_point, derivation, hash_to_scalar, view_tag};
 use crate::hash::Hash32;
@@ -79,13 +80,10 @@ fn odd_keys_and_scalars_give_what_dalek_gives_with_every_window() {
     let secrets: Vec<&Scalar> = scalars.iter().collect();
     let wanted = expected(&keys, &secrets);
     assert!(wanted.iter().any(Option::is_none));
-    let words: Vec<Words> = keys.iter().map(words).collect();
     for engine in engines() {
-        for window in 2..=9 {
-            let mut all = All { derivations: vec![None; wanted.len()], scalars: secrets.len() };
-            let jobs = Jobs { keys: &words, outputs: &[] };
-            engine.run_with(Collect { jobs, all: &mut all }, &secrets, window);
-            assert_eq!(all.derivations, wanted, "{engine:?} window {window}");
+        for (window, ladder) in (2..=9).flat_map(|window| [(window, false), (window, true)]) {
+            let plan = Plan { window, ladder, constant_time: engine.constant_time };
+            assert_eq!(engine.derivations_by(&keys, &secrets, plan), wanted, "{engine:?} {plan:?}");
         }
     }
 }
@@ -120,6 +118,49 @@ fn matches_are_the_outputs_whose_tags_fit_and_those_without_a_tag() {
         let mut found = engine.matches(&jobs, &secrets);
         found.sort();
         assert_eq!(found, wanted, "{engine:?}");
+    }
+}
+
+#[test]
+fn spend_keys_are_output_keys_minus_multiples_of_the_base_point() {
+    let (scalars, mut keys) = odd();
+    keys.extend((0..3).map(|seed| point(seed).compress().0));
+    let pairs: Vec<_> =
+        keys.iter().flat_map(|key| scalars.iter().map(move |secret| (*key, *secret))).collect();
+    let wanted: Vec<_> = pairs
+        .iter()
+        .map(|(key, secret)| Some((canonical_point(key)? - EdwardsPoint::mul_base(secret)).compress().0))
+        .collect();
+    let origins: Vec<Origin> = pairs.into_iter().map(|(key, secret)| Origin { key, secret }).collect();
+    assert!(origins.len() > 3 * BATCH && wanted.contains(&None));
+    for engine in engines() {
+        assert_eq!(engine.spend_keys(&origins), wanted, "{engine:?}");
+    }
+}
+
+#[test]
+fn the_cheapest_plan_is_a_ladder_for_few_view_keys_and_ever_wider_tables_for_more() {
+    let plan = |products| Plan::best(products, false);
+    assert!([0, 1, 2, 3].into_iter().all(|products| plan(products).ladder));
+    let windows = [10, 100, 1_000, 10_000].map(|products| (plan(products).ladder, plan(products).window));
+    assert_eq!(windows, [(false, 3), (false, 6), (false, 8), (false, 9)]);
+    assert!(Plan::best(10_000, true).constant_time);
+}
+
+#[test]
+fn a_flood_of_matches_is_handed_over_in_parts() {
+    let outputs = (0..500).map(|index| (index, None)).collect();
+    let jobs = [Job { key: point(1).compress().0, outputs }];
+    let scalars: Vec<Scalar> = (0..100).map(scalar).collect();
+    let secrets: Vec<&Scalar> = scalars.iter().collect();
+    for engine in engines() {
+        let (mut most, mut total) = (0, 0);
+        let prepared = engine.prepare(&secrets, secrets.len());
+        engine.search(&jobs, &prepared, 0..100, &mut |found| {
+            (most, total) = (most.max(found.len()), total + found.len());
+        });
+        assert_eq!(total, 50_000);
+        assert!(most < 6_000, "{most}");
     }
 }
 

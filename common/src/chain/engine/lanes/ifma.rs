@@ -4,6 +4,8 @@
 
 use core::arch::x86_64::*;
 
+use zeroize::Zeroize;
+
 use crate::chain::engine::field::{Field, P, Words};
 use crate::chain::engine::keccak::Word;
 
@@ -15,6 +17,14 @@ pub struct Words8(__m512i);
 /// Eight elements; carried.
 #[derive(Clone, Copy)]
 pub struct Limbs8([Words8; 5]);
+
+impl Zeroize for Limbs8 {
+    fn zeroize(&mut self) {
+        for limbs in &mut self.0 {
+            limbs.0.zeroize();
+        }
+    }
+}
 
 /// Eight elements; not carried.
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ mod ifma;
 pub mod portable;
 mod words;
 
-use super::{Chosen, Task};
+use super::Task;
 
 #[cfg(target_arch = "x86_64")]
 pub fn has_avx2() -> bool {
@@ -32,39 +32,39 @@ pub fn has_ifma() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub fn with_avx2<T: Task>(chosen: Chosen<'_, T>) {
+pub fn with_avx2(task: impl Task) {
     #[target_feature(enable = "avx2,bmi2,adx")]
-    fn enabled<T: Task>(chosen: Chosen<'_, T>) {
-        chosen.run::<portable::Limbs, avx2::Words4>();
+    fn enabled(task: impl Task) {
+        task.run::<portable::Limbs, avx2::Words4>();
     }
     if has_avx2() {
         // SAFETY: the processor has the features.
-        unsafe { enabled(chosen) }
+        unsafe { enabled(task) }
     } else {
-        chosen.run::<portable::Limbs, u64>();
+        task.run::<portable::Limbs, u64>();
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-pub fn with_ifma<T: Task>(chosen: Chosen<'_, T>) {
+pub fn with_ifma(task: impl Task) {
     #[target_feature(enable = "avx512f,avx512ifma,avx2,bmi2,adx")]
-    fn enabled<T: Task>(chosen: Chosen<'_, T>) {
-        chosen.run::<ifma::Limbs8, ifma::Words8>();
+    fn enabled(task: impl Task) {
+        task.run::<ifma::Limbs8, ifma::Words8>();
     }
     if has_ifma() {
         // SAFETY: the processor has the features.
-        unsafe { enabled(chosen) }
+        unsafe { enabled(task) }
     } else {
-        chosen.run::<portable::Limbs, u64>();
+        task.run::<portable::Limbs, u64>();
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub fn with_avx2<T: Task>(chosen: Chosen<'_, T>) {
-    chosen.run::<portable::Limbs, u64>();
+pub fn with_avx2(task: impl Task) {
+    task.run::<portable::Limbs, u64>();
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub fn with_ifma<T: Task>(chosen: Chosen<'_, T>) {
-    chosen.run::<portable::Limbs, u64>();
+pub fn with_ifma(task: impl Task) {
+    task.run::<portable::Limbs, u64>();
 }

@@ -1,9 +1,17 @@
 //! One lane of four 64-bit limbs. Values are kept below 2^256, and 2^256 = 38.
 
+use zeroize::Zeroize;
+
 use crate::chain::engine::field::{Field, P, Words};
 
 #[derive(Clone, Copy)]
 pub struct Limbs(Words);
+
+impl Zeroize for Limbs {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 /// `a + b·c + carry`, which fits.
 #[inline(always)]

@@ -1,0 +1,108 @@
+//! The engine against curve25519-dalek, one product at a time: as many pairs as `AEGIS_ENGINE_CASES` says.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use aegis_common::chain::{Derivation, Engine, Path, canonical_point, derivation, keccak};
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::scalar::Scalar;
+use rayon::prelude::*;
+
+const KEYS: u64 = 200;
+const SCALARS: u64 = 250;
+
+fn bytes(label: &[u8], block: u64, number: u64) -> [u8; 32] {
+    keccak(&[label, &block.to_le_bytes(), &number.to_le_bytes()]).0
+}
+
+/// Half are points of the subgroup, as senders publish them; the others are what nobody should publish.
+fn key(block: u64, number: u64) -> [u8; 32] {
+    let random = bytes(b"key", block, number);
+    let point = EdwardsPoint::mul_base(&Scalar::from_bytes_mod_order(random));
+    let torsion = EIGHT_TORSION[usize::from(random[1] % 8)];
+    match random[0] % 8 {
+        0..4 => point.compress().0,
+        4 => (point + torsion).compress().0,
+        // A random encoding: half are points, of the whole curve.
+        5 => random,
+        // Next to the prime, with either sign.
+        6 => {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (random[1] | 0xc0, 0x7f | random[2] & 0x80);
+            key
+        }
+        // y near 0, and the points of small order.
+        _ if random[2].is_multiple_of(2) => torsion.compress().0,
+        _ => {
+            let mut key = [0; 32];
+            (key[0], key[31]) = (random[1], random[3] & 0x80);
+            key
+        }
+    }
+}
+
+/// Half are random; the others have digits that carry, that are zero, or lie next to 0, l/2 and l.
+fn scalar(block: u64, number: u64) -> Scalar {
+    let random = bytes(b"scalar", block, number);
+    let small = Scalar::from(u64::from(random[1]));
+    match random[0] % 8 {
+        0..4 => Scalar::from_bytes_mod_order(random),
+        4 => small,
+        5 => -small,
+        6 => Scalar::from(2u8).invert() + small - Scalar::from(128u8),
+        _ => {
+            // Long runs of equal bits.
+            let mut runs = [0u8; 32];
+            for (byte, choice) in runs.iter_mut().zip(bytes(b"runs", block, number)) {
+                *byte = [0x00, 0xff, 0x80, 0x7f, 0x88, 0x77, 0x01, 0xfe][usize::from(choice % 8)];
+            }
+            Scalar::from_bytes_mod_order(runs)
+        }
+    }
+}
+
+#[test]
+fn all_paths_agree_byte_for_byte_with_one_product_at_a_time() {
+    let cases: u64 = std::env::var("AEGIS_ENGINE_CASES").map_or(100_000, |cases| cases.parse().unwrap());
+    let blocks = cases.div_ceil(KEYS * SCALARS);
+    let points: usize = (0..blocks).into_par_iter().map(check).sum();
+    assert!(points as u64 > blocks * KEYS / 2, "{points}");
+}
+
+/// One block of pairs; gives how many keys were points.
+fn check(block: u64) -> usize {
+    let keys: Vec<[u8; 32]> = (0..KEYS).map(|number| key(block, number)).collect();
+    // Every width of window gets its turn.
+    let many = [SCALARS, 1, 2, 3, 10, 30, 100][(block % 7) as usize];
+    let scalars: Vec<Scalar> = (0..SCALARS).map(|number| scalar(block, number)).collect();
+    let mut points = 0;
+    let expected: Vec<Option<Derivation>> = keys
+        .iter()
+        .flat_map(|key| {
+            let point = canonical_point(key);
+            points += usize::from(point.is_some());
+            scalars
+                .iter()
+                .map(move |scalar| point.map(|point| derivation(&point, scalar)))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+        for constant_time in [false, true] {
+            let engine = Engine::new(path, constant_time);
+            for (number, some) in scalars.chunks(many as usize).enumerate() {
+                let secrets: Vec<&Scalar> = some.iter().collect();
+                let found = engine.derivations(&keys, &secrets);
+                for (key, found) in found.chunks(some.len()).enumerate() {
+                    let from = key * SCALARS as usize + number * many as usize;
+                    assert_eq!(
+                        found,
+                        &expected[from..][..some.len()],
+                        "{engine:?}, block {block}, key {key}"
+                    );
+                }
+            }
+        }
+    }
+    points
+}
