@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
-use aegis_common::chain::PlainScanner;
+use aegis_common::chain::{BatchScanner, Engine, Path};
 use anyhow::Context;
 use zeroize::Zeroizing;
 
@@ -30,6 +30,10 @@ pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> 
     let network = config.chain.network;
     let nodes = config.chain.nodes.iter().map(node).collect::<anyhow::Result<_>>()?;
     let nodes = Arc::new(NodePool::new(&PoolConfig::new(network, nodes)).context("AEGIS_NODES")?);
+    let path = config.chain.scan_path.unwrap_or_else(Path::best);
+    let engine = Engine::new(path, config.chain.scan_constant_time);
+    let scanner = BatchScanner::new(engine, config.chain.scan_threads).context("the scanner's threads")?;
+    tracing::info!(?path, threads = scanner.threads(), "scanning");
     let sessions = Sessions::new(config.http.sockets_per_user).start();
     let poll = Duration::from_millis(config.chain.poll_millis);
     let options = Options {
@@ -42,7 +46,7 @@ pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> 
     let handles = start(ActorDeps {
         store: ground.store.clone(),
         nodes: Arc::clone(&nodes),
-        scanner: Arc::new(PlainScanner),
+        scanner: Arc::new(scanner),
         clock: Arc::clone(&ground.clock),
         network,
         sessions: sessions.clone().recipient(),

@@ -13,10 +13,14 @@ use std::path::PathBuf;
 
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
+use aegis_common::chain as scan;
 use aegis_common::escrow::contract::bounds;
 
 pub use read::Url;
-use read::{address, between, files, flag_format, ips, network, path, piconero, plain, socket, text, urls};
+use read::{
+    address, between, files, flag_format, ips, network, path, piconero, plain, scan_path, socket, text, urls,
+    yes_or_no,
+};
 use source::Source;
 pub use source::{Concern, ConfigError, Setting, env_example};
 
@@ -102,6 +106,13 @@ concerns! {
         "AEGIS_POLL_MILLIS" = "1000" => poll_millis: u64, between(50, 60_000);
         /// Days for which the chain is watched on after an escrow's end, 1 to 3650.
         "AEGIS_WATCH_DAYS" = "30" => watch_days: u32, between(1, 3650);
+        /// How transactions are scanned: auto takes the fastest way that the processor has; else portable, avx2 or ifma.
+        "AEGIS_SCAN_PATH" = "auto" => scan_path: Option<scan::Path>, scan_path;
+        /// Threads that scan, 0 to 256; 0 is one for each core.
+        "AEGIS_SCAN_THREADS" = "0" => scan_threads: usize, between(0, 256);
+        /// yes or no: scan in the same time and with the same memory accesses whatever the view keys, for machines whose
+        /// caches strangers share. Takes about twice as long.
+        "AEGIS_SCAN_CONSTANT_TIME" = "no" => scan_constant_time: bool, yes_or_no;
     }
 
     /// Terms that new contracts get.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
+use aegis_common::chain;
 pub use reqwest::Url;
 
 use super::{ConfigError, LogFormat};
@@ -65,6 +66,26 @@ pub fn network(text: &str) -> Result<Network, String> {
 
 pub fn address(text: &str) -> Result<Option<Address>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| "is no Monero address".into()) }
+}
+
+/// `None` is the fastest that the processor has. One that it does not have would silently be another.
+pub fn scan_path(text: &str) -> Result<Option<chain::Path>, String> {
+    let path = match text {
+        "auto" => return Ok(None),
+        "portable" => chain::Path::Portable,
+        "avx2" => chain::Path::Avx2,
+        "ifma" => chain::Path::Ifma,
+        _ => return Err("must be auto, portable, avx2 or ifma".to_owned()),
+    };
+    if path.is_available() { Ok(Some(path)) } else { Err("is nothing that this processor has".to_owned()) }
+}
+
+pub fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("must be yes or no".to_owned()),
+    }
 }
 
 pub fn flag_format(text: &str) -> Result<LogFormat, String> {
