@@ -18,6 +18,8 @@ mod postgres;
 #[allow(dead_code, reason = "shared with the tests")]
 mod rows;
 
+#[path = "suite/scan.rs"]
+mod scan;
 #[path = "../tests/support/still.rs"]
 mod still;
 
@@ -26,7 +28,7 @@ use std::path::Path;
 /// One measurement.
 #[derive(serde::Serialize)]
 pub struct Measured {
-    name: &'static str,
+    name: String,
     value: f64,
     unit: &'static str,
     /// The same work done plainly; `None` where there is no plain way.
@@ -37,8 +39,8 @@ pub struct Measured {
 
 impl Measured {
     /// A measurement beside its baseline.
-    pub fn new(name: &'static str, value: f64, unit: &'static str, baseline: Option<f64>) -> Self {
-        Self { name, value, unit, baseline, ratio: baseline.map(|baseline| value / baseline) }
+    pub fn new(name: impl Into<String>, value: f64, unit: &'static str, baseline: Option<f64>) -> Self {
+        Self { name: name.into(), value, unit, baseline, ratio: baseline.map(|baseline| value / baseline) }
     }
 }
 
@@ -46,8 +48,12 @@ fn main() {
     if actors::is_child() {
         return actors::child();
     }
+    if scan::is_child() {
+        return scan::child();
+    }
+    let mut results = scan::measure();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let mut results = runtime.block_on(commit::measure());
+    results.extend(runtime.block_on(commit::measure()));
     results.extend(runtime.block_on(actors::measure()));
     table(&results);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
@@ -56,9 +62,9 @@ fn main() {
 }
 
 fn table(results: &[Measured]) {
-    println!("{:<24} {:>14} {:<16} {:>14} {:>8}", "name", "value", "unit", "baseline", "ratio");
+    println!("{:<32} {:>14} {:<16} {:>14} {:>8}", "name", "value", "unit", "baseline", "ratio");
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
     for Measured { name, value, unit, baseline, ratio } in results {
-        println!("{name:<24} {value:>14.2} {unit:<16} {:>14} {:>8}", number(*baseline), number(*ratio));
+        println!("{name:<32} {value:>14.2} {unit:<16} {:>14} {:>8}", number(*baseline), number(*ratio));
     }
 }

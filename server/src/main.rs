@@ -1,5 +1,7 @@
 //! `aegis-server`: serves, and manages what a person manages from a shell.
 
+#![forbid(unsafe_code)]
+
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -12,6 +12,7 @@
 //! house       the checks of `scripts/check`: floors, doors, documents, migrations
 //! ```
 //! It knows the two programs only by their command lines and the wire.
+#![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod api;
