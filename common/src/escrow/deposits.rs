@@ -90,7 +90,7 @@ pub struct Deposit {
     pub amount: Piconero,
     /// The block it is in; none while it is in the pool only.
     pub height: Option<u64>,
-    /// Whether it is at least the contract's depth below the tip.
+    /// Whether it is at least the contract's depth below the tip, and was credited when it came there.
     pub is_final: bool,
     /// Why it is not credited, if it is not.
     pub refused: Option<Refusal>,
@@ -199,18 +199,38 @@ impl Deposits {
         next
     }
 
-    /// Whether the deposits of its slot that are in blocks hold what the contract asks for, and would not without this one.
+    /// Whether what is final in its slot holds what the contract asks for, and would not without this one; or the same of what
+    /// is in blocks.
     pub fn is_needed(&self, deposit: &Deposit, contract: &Contract) -> bool {
-        let mined = self.credited().filter(|other| other.slot == deposit.slot && other.height.is_some());
-        let (mut all, mut others) = (0u128, 0u128);
-        for other in mined {
-            all += u128::from(other.amount.0);
-            if other.output != deposit.output {
-                others += u128::from(other.amount.0);
-            }
-        }
         let required = u128::from(deposit.slot.required(contract).0);
-        others < required && required <= all
+        let needs = |some: &mut dyn Iterator<Item = &Deposit>| {
+            let (mut all, mut others) = (0u128, 0u128);
+            for other in some.filter(|other| other.slot == deposit.slot) {
+                all += u128::from(other.amount.0);
+                if other.output != deposit.output {
+                    others += u128::from(other.amount.0);
+                }
+            }
+            others < required && required <= all
+        };
+        needs(&mut self.funding()) || needs(&mut self.credited().filter(|other| other.height.is_some()))
+    }
+
+    /// What became final: of outputs with one key the largest that did, also while a larger one, which will take its place, is
+    /// not final yet. Else whoever made a payment could take back that the escrow is funded, by a copy of one of its keys.
+    fn funding(&self) -> impl Iterator<Item = &Deposit> {
+        let finals = || self.0.iter().enumerate().filter(|(_, deposit)| deposit.is_final);
+        let counts = move |(place, deposit): &(usize, &Deposit)| {
+            let rank = |place: usize, deposit: &Deposit| (deposit.amount, std::cmp::Reverse(place));
+            !finals()
+                .any(|(other, twin)| twin.key == deposit.key && rank(other, twin) > rank(*place, deposit))
+        };
+        finals().filter(counts).map(|(_, deposit)| deposit)
+    }
+
+    /// Sums of what the escrow is funded by, by slot; `None` where they can't be told, as with [`Self::received`].
+    pub fn funded(&self) -> Option<Received> {
+        Received::of(|| self.funding())
     }
 
     /// Of outputs with one key the largest counts, but none in the pool before one in a block; the first of equals.
@@ -223,7 +243,6 @@ impl Deposits {
             // `max_by_key` takes the last of equals; reversed, the first.
             let counts = same.rev().max_by_key(|other| rank(other)).map(|other| other.output);
             deposit.refused = (counts != Some(deposit.output)).then_some(Refusal::DuplicateKey);
-            deposit.is_final &= deposit.refused.is_none();
         }
     }
 
@@ -289,15 +308,7 @@ impl Deposits {
     /// What is final, by slot. The contract's bounds and [`MAX_OUTPUTS`] keep the sums far below 2^64 for honest
     /// amounts; `None` where they are not.
     pub fn received(&self) -> Option<Received> {
-        let sum = |slot| {
-            let finals = self.credited().filter(move |deposit| deposit.is_final && deposit.slot == slot);
-            Piconero::sum(finals.map(|deposit| deposit.amount))
-        };
-        Some(Received {
-            payment: sum(Slot::Payment)?,
-            seller_deposit: sum(Slot::SellerDeposit)?,
-            buyer_deposit: sum(Slot::BuyerDeposit)?,
-        })
+        Received::of(|| self.credited().filter(|deposit| deposit.is_final))
     }
 }
 
@@ -307,6 +318,18 @@ fn refusal(seen: &Sighting, dust: Piconero) -> Option<Refusal> {
 }
 
 impl Received {
+    fn of<'a, I: Iterator<Item = &'a Deposit>>(some: impl Fn() -> I) -> Option<Self> {
+        let sum = |slot| {
+            let of_slot = some().filter(move |deposit| deposit.slot == slot);
+            Piconero::sum(of_slot.map(|deposit| deposit.amount))
+        };
+        Some(Self {
+            payment: sum(Slot::Payment)?,
+            seller_deposit: sum(Slot::SellerDeposit)?,
+            buyer_deposit: sum(Slot::BuyerDeposit)?,
+        })
+    }
+
     /// Everything together.
     pub fn total(&self) -> Option<Piconero> {
         Piconero::sum([self.payment, self.seller_deposit, self.buyer_deposit])

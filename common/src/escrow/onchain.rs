@@ -18,8 +18,10 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
         return Err(Rejected::AlreadyDone);
     }
     let dust = escrow.contract.dust_limit;
-    let sighted = escrow.deposits.make_room(seen, dust, |old| may_go(escrow, old)).sight(seen, dust);
-    let (deposits, deposit) = sighted.ok_or(Rejected::AlreadyDone)?;
+    let room = escrow.deposits.make_room(seen, dust, |old| may_go(escrow, old));
+    let (deposits, deposit) = room.sight(seen, dust).ok_or(Rejected::AlreadyDone)?;
+    let gone = escrow.deposits.all().iter().filter(|old| deposits.get(old.output).is_none());
+    let mut effects = reverted(gone.cloned());
     let Deposit { output, slot, amount, height, .. } = deposit;
     let notice = match deposit.refused {
         Some(reason) => Notice::DepositRefused { output, amount, reason },
@@ -27,7 +29,9 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
     };
     // What is most likely the residue of a payout that has yet to be proven is kept without a word.
     let is_expected = escrow.settling().is_some_and(|settling| settling.approval(output.tx).is_some());
-    let effects = if is_expected { Vec::new() } else { vec![Effect::Notify(notice)] };
+    if !is_expected {
+        effects.push(Effect::Notify(notice));
+    }
     let next = refund_if_late(Escrow { deposits, ..escrow.clone() }, now);
     Ok((next, effects))
 }
@@ -40,7 +44,7 @@ fn may_go(escrow: &Escrow, deposit: &Deposit) -> bool {
         Phase::Completed { .. } => deposit.is_final,
         _ => escrow.deposits.is_needed(deposit, &escrow.contract),
     };
-    deposit.refused.is_some() || !rests
+    (deposit.refused.is_some() && !deposit.is_final) || !rests
 }
 
 /// What the payout returns to the escrow's own address is no deposit. Only a payout that was proven counts: an approval may

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
-use super::deposits::{Deposit, Deposits, Slot, final_at};
+use super::deposits::{Deposit, Deposits, Received, Slot, final_at};
 use super::outcome::Outcome;
 use super::payout::{self, PayoutError, Share};
 use super::settling::Settling;
@@ -221,9 +221,13 @@ impl Escrow {
         }
     }
 
-    /// How far the final deposits cover what the contract asks for.
+    /// How far what became final covers what the contract asks for.
     pub fn paid_in(&self) -> PaidIn {
-        let Some(received) = self.deposits.received() else { return PaidIn::Nothing };
+        self.covered(self.deposits.funded())
+    }
+
+    fn covered(&self, received: Option<Received>) -> PaidIn {
+        let Some(received) = received else { return PaidIn::Nothing };
         let contract = &self.contract;
         if received.payment < contract.amount || received.buyer_deposit < contract.buyer_deposit {
             PaidIn::Nothing
@@ -256,7 +260,7 @@ impl Escrow {
         let enough = if settling.partial {
             self.deposits.received().and_then(|received| received.total()) > Some(Piconero::ZERO)
         } else {
-            self.paid_in() != PaidIn::Nothing
+            self.covered(self.deposits.received()) != PaidIn::Nothing
         };
         enough && !self.deposits.credited().any(pending)
     }

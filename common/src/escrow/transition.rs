@@ -115,7 +115,9 @@ fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
     let pending = next.deposits.credited().filter(|deposit| !deposit.is_final).map(|deposit| deposit.output);
     let awaited: Vec<_> = pending.filter(|output| begins || was_final(*output)).collect();
     let mut finals = before.deposits.credited().filter(|deposit| deposit.is_final);
-    let shaken = finals.any(|known| next.deposits.get(known.output).is_none_or(|now| !now.is_final));
+    let shaken = finals.any(|known| {
+        next.deposits.get(known.output).is_none_or(|now| !now.is_final || now.refused.is_some())
+    });
     settling.awaited.extend(awaited);
     settling.awaited.sort_unstable();
     settling.awaited.dedup();

@@ -3,6 +3,7 @@
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::{MAX_OUTPUTS, Sighting, Slot};
+use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition::Rejected;
@@ -71,6 +72,59 @@ fn larger_outputs_take_no_payment_away_that_the_escrow_is_funded_by() {
         let _ = sim.see(Sighting { height: Some(sim.tip), ..larger });
     }
     sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    assert_eq!(sim.status(), Status::Active);
+}
+
+#[test]
+fn outputs_that_are_not_final_yet_take_nothing_from_a_funded_escrow() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let (amount, parts) = (sim.escrow.contract.amount.0, Slot::Payment.room() as u64 - 1);
+    let small = sim.escrow.contract.dust_limit.0;
+    sim.fund(Slot::Payment, Piconero(amount - (parts - 1) * small));
+    for _ in 1..parts {
+        sim.fund(Slot::Payment, Piconero(small));
+    }
+    sim.mine(u64::from(sim.escrow.contract.finality_depth));
+    assert_eq!(sim.status(), Status::Active);
+    // Together they cover what is asked for, too.
+    for _ in 0..3 {
+        let larger = sim.output(Slot::Payment, Piconero(amount));
+        let _ = sim.see(Sighting { height: Some(sim.tip), ..larger });
+        assert_eq!(sim.status(), Status::Active);
+    }
+    assert_eq!(in_slot(&sim, Slot::Payment), Slot::Payment.room());
+}
+
+#[test]
+fn a_larger_copy_of_a_key_does_not_take_back_that_the_escrow_is_funded() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let (amount, small) = (sim.escrow.contract.amount.0, sim.escrow.contract.dust_limit.0);
+    sim.fund(Slot::Payment, Piconero(amount - small));
+    let part = sim.output(Slot::Payment, Piconero(small));
+    sim.see(Sighting { height: Some(sim.tip), ..part }).unwrap();
+    let depth = u64::from(sim.escrow.contract.finality_depth);
+    sim.mine(depth);
+    assert_eq!(sim.status(), Status::Active);
+    let twin =
+        Sighting { key: part.key, height: Some(sim.tip), ..sim.output(Slot::Payment, Piconero(small + 1)) };
+    sim.see(twin).unwrap();
+    assert_eq!(sim.status(), Status::Active, "one of the two can be spent, whichever");
+    let mut expired = sim.clone();
+    while expired.escrow.settling().is_none() {
+        expired.wake().unwrap();
+    }
+    assert_eq!(
+        expired.settling().outcome,
+        Outcome::Release,
+        "the default, and not as if nothing had been paid"
+    );
+    assert!(!expired.escrow.payable(), "the wallets hold the larger one, and have to wait for it");
+    expired.mine(depth);
+    assert!(expired.escrow.payable());
+    // Should it vanish, nothing has changed.
+    sim.rewind(sim.tip - 1).unwrap();
     assert_eq!(sim.status(), Status::Active);
 }
 

@@ -1,6 +1,6 @@
 //! What holds after every accepted event, whatever led to it.
 
-use aegis_common::escrow::deposits::{MAX_OUTPUTS, final_at};
+use aegis_common::escrow::deposits::{MAX_OUTPUTS, Refusal, final_at};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::state::{Escrow, Phase};
@@ -42,7 +42,7 @@ fn finality(sim: &Sim) {
     for deposit in escrow.deposits.all().iter().filter(|deposit| deposit.is_final) {
         let height = deposit.height.unwrap();
         assert!(sim.tip >= final_at(height, escrow.contract.finality_depth), "{deposit:?} at {}", sim.tip);
-        assert_eq!(deposit.refused, None);
+        assert!(matches!(deposit.refused, None | Some(Refusal::DuplicateKey)));
     }
     if escrow.payable() && !sim.settling().approved {
         let received = escrow.deposits.received().unwrap();
