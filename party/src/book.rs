@@ -33,6 +33,9 @@ pub struct Pending {
     pub signed: SignedStatement,
     /// The shared view key, with an attestation.
     pub view_key: Option<Key32>,
+    /// It had been signed aside: where the server says that it is too early, it goes on waiting.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// What the wallet gave in one setup attempt. Each is stored before it is sent and never asked for twice.
@@ -219,9 +222,9 @@ impl Book {
         self.refused.drain(..excess);
     }
 
-    /// The server refused what had been signed aside, as too early: it waits for another try.
+    /// It is too early for what had been signed aside: it waits for another try.
     pub fn set_aside_again(&mut self) {
-        self.aside = self.refused.pop().map(|pending| pending.signed);
+        self.aside = self.pending.take().map(|pending| pending.signed);
     }
 
     /// Whether the person agreed to sign an outcome that stands by this word.

@@ -4,6 +4,7 @@
 #[path = "support/liar.rs"]
 mod liar;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use aegis::wallet::{Login, MultisigWallet, WalletAccess};
 use aegis_common::amount::Piconero;
 use aegis_common::code::Code;
 use aegis_common::escrow::contract::{Contract, DefaultOutcome, PlatformFee};
+use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
@@ -224,7 +226,9 @@ fn forgetful(contract: &Arc<OnceLock<Contract>>, taken: &Arc<Mutex<Vec<Transcrip
             let entries = taken.iter().filter(|entry| entry.version > after).cloned().collect();
             return json(TranscriptPage { entries, next: None });
         }
-        json(EscrowView::of(&escrow, taken.len() as i64 + 1, 1_000))
+        let mut view = EscrowView::of(&escrow, taken.len() as i64 + 1, 1_000);
+        view.status = Status::Active;
+        json(view)
     })
 }
 
@@ -282,6 +286,8 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
     let posted: Arc<Mutex<Vec<SignedStatement>>> = Arc::default();
     let taken: Arc<Mutex<Vec<TranscriptEntry>>> = Arc::default();
     let (shown, received, transcript) = (Arc::clone(&terms), Arc::clone(&posted), Arc::clone(&taken));
+    let (unfunded, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (early, lost) = (Arc::clone(&unfunded), Arc::clone(&busy));
     let liar = Liar::reading(move |target, body| {
         let escrow = Sim::new(shown.get()?.clone()).escrow;
         let mut taken = transcript.lock().unwrap();
@@ -293,6 +299,9 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
             let request: StatementRequest = serde_json::from_slice(body).unwrap();
             if !matches!(request.signed.statement.act, Act::Accept {}) {
                 received.lock().unwrap().push(request.signed);
+                if lost.load(Ordering::SeqCst) {
+                    return Some((503, problem(Code::Busy)));
+                }
                 return Some((409, problem(Code::WrongState)));
             }
             let hash = request.signed.statement.hash().unwrap();
@@ -304,7 +313,9 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
             let entries = taken.iter().filter(|entry| entry.version > after).cloned().collect();
             return json(TranscriptPage { entries, next: None });
         }
-        json(EscrowView::of(&escrow, version, 1_000))
+        let mut view = EscrowView::of(&escrow, version, 1_000);
+        view.status = if early.load(Ordering::SeqCst) { Status::PendingFunding } else { Status::Active };
+        json(view)
     });
     let (_folder, home) = home(&liar.url);
     let desk = Desk::open(&home, PASSPHRASE).unwrap();
@@ -329,13 +340,29 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
     assert_eq!(desk.stored(id).unwrap().unwrap().transcript.len(), 2, "the seller was heard");
     desk.sign_aside(id, dispute.clone()).unwrap();
     assert_eq!(desk.stored(id).unwrap().unwrap().aside.as_ref(), Some(&refused));
+    // Before its time it is not even sent.
+    unfunded.store(true, Ordering::SeqCst);
+    assert_eq!(desk.hold(id).await.unwrap().book.aside.as_ref(), Some(&refused));
+    assert_eq!(posted.lock().unwrap().len(), 1);
+    unfunded.store(false, Ordering::SeqCst);
     for times in [2, 3] {
         // Too early again: nothing fails, and it goes on waiting.
         let held = desk.hold(id).await.unwrap();
         assert_eq!(held.book.aside.as_ref(), Some(&refused));
         assert_eq!(*posted.lock().unwrap(), vec![refused.clone(); times]);
     }
+    // A server that was too busy changes nothing, either.
+    busy.store(true, Ordering::SeqCst);
+    assert!(desk.hold(id).await.is_err());
+    busy.store(false, Ordering::SeqCst);
+    let held = desk.hold(id).await.unwrap();
+    assert_eq!(held.book.aside.as_ref(), Some(&refused));
+    assert_eq!(*posted.lock().unwrap(), vec![refused.clone(); 5]);
+    drop(held);
+    let other = Act::Dispute { reason: "broken".to_owned() };
+    let said = desk.hold(id).await.unwrap().say(other, None).await.unwrap_err();
+    assert!(said.to_string().contains("another dispute"), "{said}");
     // Said by the person meanwhile it is the same statement still, not a second one for its place.
     desk.hold(id).await.unwrap().say(dispute, None).await.unwrap_err();
-    assert_eq!(*posted.lock().unwrap(), vec![refused; 5]);
+    assert_eq!(*posted.lock().unwrap(), vec![refused; 8]);
 }

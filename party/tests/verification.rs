@@ -202,7 +202,7 @@ fn a_statement_in_ones_own_name_that_one_never_made_is_a_fork() {
     mine.absorb(&entries(&sim.transcript)).unwrap();
     let made = sim.sign(Role::Buyer, Act::Confirm {});
     let shown = sim.sign(Role::Buyer, Act::Cancel {});
-    mine.pending = Some(Pending { signed: made, view_key: None });
+    mine.pending = Some(Pending { signed: made, view_key: None, waits: false });
     let Err(Fault::Statement(found)) = mine.absorb(&[(99, shown)]) else {
         unreachable!("a foreign statement in one's own name was taken");
     };

@@ -265,7 +265,12 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
             )
         });
     };
-    let mut held = match desk.hold(which.id).await {
+    let mut held = desk.hold(which.id).await;
+    if matches!(&held, Err(EngineError::NotTaken { error, .. }) if error.refuses_statement()) {
+        // A word from before was refused just now: this one has its place.
+        held = desk.hold(which.id).await;
+    }
+    let mut held = match held {
         // The word must not depend on a server that is away, shows what can't be, or does not take the word before it.
         Err(error) if matches!(act, Act::Dispute { .. }) && is_hindered(&error) => {
             desk.sign_aside(which.id, act)?;

@@ -156,15 +156,12 @@ impl Desk {
     /// Signs a dispute from what the book knows and keeps it, to be sent as soon as the server takes it: it must be there to
     /// be carried by another way when the server is away, hides it, or holds back the word before it.
     pub fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
-        self.amend(id, |book| {
+        self.amend(id, |book| -> Result<(), EngineError> {
             let mut waiting = book.pending.iter().map(|pending| &pending.signed).chain(&book.aside);
             if waiting.any(|signed| signed.statement.act == act) {
                 return Ok(());
             }
-            if book.aside.is_some() {
-                let why = "another dispute of yours waits for the server; aegis tell prints it";
-                return Err(EngineError::Person(why.to_owned()));
-            }
+            no_other_waits(book, &act)?;
             let next = book.next(act)?;
             book.aside = Some(match book.take_unsaid(&next) {
                 Some(same) => same,
@@ -264,18 +261,16 @@ impl Held<'_> {
         self.check_pins()?;
         let before = self.book.cursor;
         self.learn().await?;
+        let tried = self.book.pending.as_ref().is_some_and(|pending| pending.waits);
         self.send_waiting().await?;
-        if self.book.pending.is_none()
+        // Not before its time, as far as the server says: it would have to be signed again for each place that is taken meanwhile.
+        if !tried
+            && self.book.pending.is_none()
+            && self.view.status.is_funded()
             && let Some(aside) = self.book.aside.take()
         {
             self.resume(aside)?;
-            match self.send_waiting().await {
-                Err(error) if is_too_early(&error) && !self.view.status.is_over() => {
-                    self.book.set_aside_again();
-                    self.save()?;
-                }
-                sent => sent?,
-            }
+            self.send_waiting().await?;
         }
         // Until the own first word there is nothing to hold the server to: a false contract must not stay.
         if self.book.cursor != before && !self.book.is_blank() {
@@ -292,7 +287,10 @@ impl Held<'_> {
         if self.book.pending.is_none() {
             return Ok(());
         }
-        self.send().await?;
+        match self.send().await {
+            Err(_) if self.book.pending.is_none() && self.book.aside.is_some() => return Ok(()),
+            sent => sent?,
+        };
         // It takes its place in the chain before anything else is said: the next statement follows it.
         self.view = self.desk.client.escrow(book_id(&self.book)).await?;
         self.follow().await?;
@@ -318,7 +316,7 @@ impl Held<'_> {
             true => aside,
             false => self.signed(next)?,
         };
-        self.book.pending = Some(Pending { signed, view_key: None });
+        self.book.pending = Some(Pending { signed, view_key: None, waits: true });
         self.save()
     }
 
@@ -375,9 +373,12 @@ impl Held<'_> {
             self.sync().await?;
         }
         let book = &self.book;
+        if matches!(act, Act::Dispute { .. }) {
+            no_other_waits(book, &act)?;
+        }
         let statement = book.chains().next(&book.contract, book.contract_hash, book.role, act);
         let signed = self.signed(statement)?;
-        self.book.pending = Some(Pending { signed, view_key });
+        self.book.pending = Some(Pending { signed, view_key, waits: false });
         self.save()?;
         let receipt = self.send().await?;
         // What was taken must appear in the transcript.
@@ -398,7 +399,7 @@ impl Held<'_> {
     }
 
     async fn send(&mut self) -> Result<StatementReceipt, EngineError> {
-        let Some(Pending { signed, view_key }) = self.book.pending.clone() else {
+        let Some(Pending { signed, view_key, waits }) = self.book.pending.clone() else {
             return Err(EngineError::Book("nothing to send".to_owned()));
         };
         let own = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
@@ -412,7 +413,12 @@ impl Held<'_> {
             }
             Err(error) => {
                 if error.refuses_statement() {
-                    self.book.refuse();
+                    // A dispute may have to wait for a payment to be final.
+                    if waits && error.code() == Some(Code::WrongState) && !self.view.status.is_over() {
+                        self.book.set_aside_again();
+                    } else {
+                        self.book.refuse();
+                    }
                     self.save()?;
                 }
                 match error {
@@ -424,13 +430,14 @@ impl Held<'_> {
     }
 }
 
-/// Whether the server says that this is not the time for a statement. A dispute may have to wait for a payment to be final.
-fn is_too_early(error: &EngineError) -> bool {
-    match error {
-        EngineError::NotTaken { error, .. } => {
-            error.refuses_statement() && error.code() == Some(Code::WrongState)
+/// One dispute waits at a time: another one would be a second word for its place.
+fn no_other_waits(book: &Book, act: &Act) -> Result<(), EngineError> {
+    match &book.aside {
+        Some(aside) if aside.statement.act != *act => {
+            let why = "another dispute of yours waits for the server; aegis tell prints it";
+            Err(EngineError::Person(why.to_owned()))
         }
-        _ => false,
+        _ => Ok(()),
     }
 }
 

@@ -119,16 +119,21 @@ impl Engine {
         Ok(Holdings { received, counted, paid })
     }
 
-    /// A seller delivers when the escrow is funded: the own wallet confirms that, once, or the person is warned.
+    /// The own wallet confirms, once and in time, that the escrow is funded. A seller delivers then, or is warned; and whoever
+    /// saw it needs not believe later what a copy of an output's key makes of the wallet's times.
     pub(super) async fn step_funding(&self, held: &mut Held<'_>) -> Result<Progress, EngineError> {
         let book = &held.book;
-        if book.role != Role::Seller || book.funded || !held.view.status.is_funded() {
+        let in_time = self.clock.now() < book.contract.expires_at;
+        if book.funded || !in_time || !held.view.status.is_funded() {
             return Ok(Progress::Nothing);
         }
         let name = WalletName::of(book.contract.escrow_id, book.setup().rounds().attempt());
         let mut session = self.wallet.session(&name).await?;
         let holdings = self.holdings(held, &mut session, None).await?;
         if !is_funded(&held.book.contract, &holdings.received) {
+            if held.book.role != Role::Seller {
+                return Ok(Progress::Nothing);
+            }
             let why = "the server calls the escrow funded, but your own wallet does not see the money: do not deliver";
             return Err(Fault::Payout(why.to_owned()).into());
         }

@@ -121,8 +121,8 @@ impl Engine {
         let now = self.clock.now();
         let authorised = |funded: &bool| authorised(&book.contract, &book.transcript, *funded, now);
         let named = |found: &Authorised| (found.outcome, found.authority) == (view.outcome, view.authority);
-        let found: Vec<Authorised> =
-            funded_at_expiry(&book.contract, &holdings.paid).iter().filter_map(authorised).collect();
+        let funded = if book.funded { &[true] } else { funded_at_expiry(&book.contract, &holdings.paid) };
+        let found: Vec<Authorised> = funded.iter().filter_map(authorised).collect();
         if found.is_empty() {
             return Err(Fault::Payout("nobody has authorised a payout".to_owned()).into());
         }
