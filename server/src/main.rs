@@ -26,6 +26,8 @@ struct Arguments {
 enum Command {
     /// Serve (what happens without a command, too).
     Run,
+    /// Ask the running server how it is.
+    Status,
     /// Manage accounts.
     User {
         #[command(subcommand)]
@@ -64,9 +66,12 @@ fn act(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Openapi => return print(&(app::routes::openapi().to_pretty_json()? + "\n")),
         Command::Settings => return print(&env_example(SETTINGS)),
-        Command::Run | Command::User { .. } | Command::Dump => {}
+        Command::Run | Command::Status | Command::User { .. } | Command::Dump => {}
     }
     let config = Config::load().context("the configuration can't be used")?;
+    if let Command::Status = command {
+        return print(&actix::System::new().block_on(app::status::status(&config))?);
+    }
     telemetry::init(&config.log)?;
     for name in &config.unknown {
         tracing::warn!(name, "there is no such setting; it has no effect");

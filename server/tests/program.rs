@@ -101,6 +101,13 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     });
     post(format!("{base}/auth/register"), None, account).await;
     // Beside the running server.
+    let status = output(program(&data, port).arg("status"));
+    let said = String::from_utf8(status.stdout).unwrap();
+    assert!(
+        said.contains("database  answers\nchain     not followed yet\nnode 1    does not answer"),
+        "{said}"
+    );
+    assert!(!output(program(&data, free_port()).arg("status")).status.success(), "nobody is there");
     let made = output(program(&data, port).args(["user", "role", name, "admin"]));
     assert!(made.status.success(), "{made:?}");
     assert_eq!(String::from_utf8(made.stdout).unwrap(), "first-person is admin\n");

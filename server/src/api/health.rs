@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::docs::Refused;
+use crate::chain;
 use crate::node::NodeState;
 
 /// How the server is.
@@ -21,8 +22,24 @@ pub struct Health {
     pub database: bool,
     /// Height of the newest block that was processed; null before the first.
     pub tip: Option<u64>,
+    /// How far it is with what it missed, while it catches up.
+    pub catching_up: Option<CatchingUp>,
     /// The nodes in the order of the configuration.
     pub nodes: Vec<NodeHealth>,
+}
+
+/// How far the server is with blocks that it missed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CatchingUp {
+    /// Height of the newest block that was processed.
+    pub block: u64,
+    /// Height of the newest block there is.
+    pub of: u64,
+    /// Seconds until it gets there, at the pace so far; null before the first block.
+    pub seconds_left: Option<u64>,
+    /// The same in words.
+    pub text: String,
 }
 
 /// How one node is.
@@ -68,11 +85,22 @@ async fn look(state: &State) -> HttpResponse {
             height: node.tip.map(|tip| tip.height),
         })
         .collect();
+    let actors = (state.actors)();
+    let catching_up = match actors.chain {
+        chain::Health::CatchingUp(progress) => Some(CatchingUp {
+            block: progress.block,
+            of: progress.of,
+            seconds_left: progress.seconds_left,
+            text: progress.to_string(),
+        }),
+        _ => None,
+    };
     let found = Health {
-        status: if database.is_ok() && (state.is_well)() { "ok" } else { "degraded" },
+        status: if database.is_ok() && actors.is_well() { "ok" } else { "degraded" },
         version: env!("CARGO_PKG_VERSION"),
         database: database.is_ok(),
         tip: state.tip.height(),
+        catching_up,
         nodes,
     };
     if found.database {

@@ -21,9 +21,9 @@ use actix::{Addr, Recipient};
 use aegis_common::time::Clock;
 
 use crate::accounts::Accounts;
-use crate::actors::ChainTip;
 use crate::actors::message::{Create, Tell};
 use crate::actors::sessions::Sessions;
+use crate::actors::{self, ChainTip};
 use crate::crypto::token::Tokens;
 use crate::escrows::{Drafts, Escrows};
 use crate::node::NodeStatus;
@@ -50,8 +50,8 @@ pub struct State {
     pub tip: ChainTip,
     /// How the nodes are, in the order of the configuration.
     pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
-    /// Whether the chain is being followed and no escrow had to be left alone.
-    pub is_well: Box<dyn Fn() -> bool + Send + Sync>,
+    /// How the actors and the chain follower are.
+    pub actors: Box<dyn Fn() -> actors::Status + Send + Sync>,
     /// To the actors that own escrows.
     pub tell: Recipient<Tell>,
     /// To the actor that makes escrows.

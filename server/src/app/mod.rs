@@ -3,6 +3,7 @@
 mod actors;
 mod housekeeping;
 pub mod routes;
+pub mod status;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -15,9 +16,9 @@ use actix_web::dev::Server;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
 use aegis_common::address::Network;
-use aegis_common::escrow::state::Escrow;
 use aegis_common::time::Clock;
 use anyhow::{Context, bail};
+use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_actix_web::TracingLogger;
 
@@ -118,9 +119,9 @@ pub fn start(
             let nodes = Arc::clone(&actors.nodes);
             move || nodes.status()
         }),
-        is_well: Box::new({
+        actors: Box::new({
             let handles = actors.handles.clone();
-            move || handles.status().is_well()
+            move || handles.status()
         }),
         tell: actors.handles.tell.clone(),
         create: actors.handles.create.clone(),
@@ -206,15 +207,26 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     Ok(served?)
 }
 
+/// What of a snapshot says where its money is.
+#[derive(Deserialize)]
+struct Stored {
+    contract: OnNetwork,
+}
+
+#[derive(Deserialize)]
+struct OnNetwork {
+    network: Network,
+}
+
 /// A database belongs to one network: what is watched on one chain is not found on another. Its escrows tell which; without any,
 /// the chains that were followed.
 async fn same_network(store: &Store, network: Network) -> anyhow::Result<()> {
     let reading = "reading the database";
-    let other = match store.any_snapshot().await.context(reading)? {
-        Some(snapshot) => {
-            let escrow: Escrow = serde_json::from_str(&snapshot).context("an escrow's snapshot")?;
-            Some(escrow.contract.network).filter(|other| *other != network).map(|other| other.to_string())
-        }
+    let snapshot = store.any_snapshot().await.context(reading)?;
+    // One that can't be read is the concern of its own escrow.
+    let escrow = snapshot.and_then(|snapshot| serde_json::from_str::<Stored>(&snapshot).ok());
+    let other = match escrow.map(|escrow| escrow.contract.network) {
+        Some(known) => Some(known).filter(|other| *other != network).map(|other| other.to_string()),
         None => {
             let followed = store.networks().await.context(reading)?;
             if followed.contains(&network.to_string()) { None } else { followed.into_iter().next() }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use aegis_common::chain::{Found, Scanner, Tx, WatchKey};
 use aegis_common::hash::Hash32;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::backlog::Backlog;
 use super::memory::Memory;
+use super::pace::Pace;
 use super::watch_list::{Snapshot, WatchList};
 use super::{Config, Fact, FollowError, Health, Progress, Sink, Source};
 use crate::node::{FullBlock, Tip};
@@ -116,8 +118,10 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         };
         at = self.undo(at, tip).await?;
         // Deadlines wait until what happened meanwhile has been told.
+        let mut pace = None;
         if tip.height > at.height.saturating_add(FEW) {
-            self.health.send_replace(Health::Starting);
+            pace = Some(Pace::new(at.height, tip.height, Instant::now()));
+            self.tell_pace(&mut pace, at.height);
         }
         if self.unsaved == Unsaved::Unknown {
             self.disown(at.height).await?;
@@ -140,6 +144,7 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.progress.advance(next).await?;
             self.unsaved = Unsaved::Nothing;
             at = next;
+            self.tell_pace(&mut pace, at.height);
             list = self.list.snapshot();
             self.backlog.refresh(&list, at.height);
         }
@@ -153,6 +158,16 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             tracing::warn!(%error, "the mempool could not be looked at");
         }
         Ok(at)
+    }
+
+    /// Says how far it is, where there is much to catch up with.
+    fn tell_pace(&self, pace: &mut Option<Pace>, block: u64) {
+        let (Some(pace), now) = (pace, Instant::now()) else { return };
+        let progress = pace.at(block, now);
+        if pace.is_due(now) {
+            tracing::info!("catching up: {progress}");
+        }
+        self.health.send_replace(Health::CatchingUp(progress));
     }
 
     /// Takes back what was told of blocks that were never saved as processed: another block may have come in

@@ -10,6 +10,7 @@
 mod backlog;
 mod follower;
 mod memory;
+mod pace;
 #[cfg(test)]
 mod tests;
 mod watch_list;
@@ -25,6 +26,7 @@ use aegis_common::ids::EscrowId;
 use crate::node::{FullBlock, NodeError, NodePool, Tip};
 
 pub use follower::Follower;
+pub use pace::CatchingUp;
 pub use watch_list::WatchList;
 
 /// What happened on the chain. Delivered at least once: the receiver recognises a repetition by transaction
@@ -146,6 +148,8 @@ impl Default for Config {
 pub enum Health {
     /// Nothing was processed yet.
     Starting,
+    /// It has been away, and is processing what it missed.
+    CatchingUp(CatchingUp),
     /// All is processed up to this block.
     Following(Tip),
     /// The last look failed; it is repeated.

@@ -67,6 +67,21 @@ impl Source for Fake {
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<Tip>>>);
 
+/// A scanner that notes how the follower fares while it scans.
+#[derive(Default)]
+struct Onlooker {
+    health: Mutex<Option<tokio::sync::watch::Receiver<Health>>>,
+    seen: Mutex<Vec<Health>>,
+}
+
+impl Scanner for Onlooker {
+    fn scan(&self, _: &[WatchKey], _: &[Tx]) -> Vec<aegis_common::chain::Found> {
+        let health = self.health.lock().unwrap();
+        self.seen.lock().unwrap().extend(health.as_ref().map(|health| health.borrow().clone()));
+        Vec::new()
+    }
+}
+
 impl Progress for Kept {
     async fn load(&self) -> Result<Option<Tip>, ProgressError> {
         Ok(self.0.lock().unwrap().last().copied())
@@ -370,4 +385,26 @@ proptest! {
             assert_eq!(model, truth.collect());
         });
     }
+}
+
+#[tokio::test]
+async fn a_follower_that_was_away_says_how_far_it_is() {
+    let world = World::new(5);
+    world.follower().step().await.unwrap();
+    for _ in 0..4 {
+        world.chain.mine(0, vec![]);
+    }
+    let onlooker = Arc::new(Onlooker::default());
+    let (kept, inbox, list) = (world.kept.clone(), world.inbox.clone(), world.list.clone());
+    let mut follower =
+        Follower::new(world.chain.clone(), kept, inbox, onlooker.clone(), list, Config::default());
+    *onlooker.health.lock().unwrap() = Some(follower.health());
+    follower.step().await.unwrap();
+    let seen = onlooker.seen.lock().unwrap();
+    let blocks = seen.iter().map(|health| match health {
+        Health::CatchingUp(progress) => (progress.block, progress.of, progress.seconds_left.is_some()),
+        other => panic!("{other:?}"),
+    });
+    // The block before is the newest that was processed, while one is scanned.
+    assert_eq!(blocks.collect::<Vec<_>>(), [(4, 8, false), (5, 8, true), (6, 8, true), (7, 8, true)]);
 }

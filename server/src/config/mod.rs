@@ -110,8 +110,8 @@ concerns! {
         "AEGIS_SCAN_PATH" = "auto" => scan_path: Option<scan::Path>, scan_path;
         /// Threads that scan, 0 to 256; 0 is one for each core.
         "AEGIS_SCAN_THREADS" = "0" => scan_threads: usize, between(0, 256);
-        /// yes or no: scan in the same time and with the same memory accesses whatever the view keys, for machines whose
-        /// caches strangers share. Takes about twice as long.
+        /// yes or no: multiply in the same time and with the same memory accesses whatever the view keys, for machines whose
+        /// caches strangers share. Takes two to three times as long.
         "AEGIS_SCAN_CONSTANT_TIME" = "no" => scan_constant_time: bool, yes_or_no;
     }
 
