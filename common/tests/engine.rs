@@ -8,8 +8,25 @@ use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use rayon::prelude::*;
 
-const KEYS: u64 = 200;
-const SCALARS: u64 = 250;
+/// Keys, scalars, and how many scalars are multiplied at once: every way of multiplying gets its turn.
+const SHAPES: [(u64, u64, usize); 16] = [
+    (200, 250, 250),
+    (200, 250, 100),
+    (200, 250, 30),
+    (200, 250, 10),
+    (38, 1_300, 1_300),
+    (62, 800, 800),
+    (200, 250, 250),
+    (200, 250, 1),
+    (200, 250, 100),
+    (200, 250, 50),
+    (38, 1_300, 1_300),
+    (62, 800, 800),
+    (200, 250, 2),
+    (200, 250, 5),
+    (200, 250, 30),
+    (200, 250, 3),
+];
 
 fn bytes(label: &[u8], block: u64, number: u64) -> [u8; 32] {
     keccak(&[label, &block.to_le_bytes(), &number.to_le_bytes()]).0
@@ -64,17 +81,19 @@ fn scalar(block: u64, number: u64) -> Scalar {
 #[test]
 fn all_paths_agree_byte_for_byte_with_one_product_at_a_time() {
     let cases: u64 = std::env::var("AEGIS_ENGINE_CASES").map_or(100_000, |cases| cases.parse().unwrap());
-    let blocks = cases.div_ceil(KEYS * SCALARS);
-    let points: usize = (0..blocks).into_par_iter().map(check).sum();
-    assert!(points as u64 > blocks * KEYS / 2, "{points}");
+    // A block has at least so many pairs.
+    let blocks = cases.div_ceil(38 * 1_300);
+    let (keys, points) = (0..blocks)
+        .into_par_iter()
+        .map(|block| check(block, SHAPES[block as usize % SHAPES.len()]))
+        .reduce(|| (0, 0), |one, other| (one.0 + other.0, one.1 + other.1));
+    assert!(points > keys / 2, "{points} of {keys}");
 }
 
-/// One block of pairs; gives how many keys were points.
-fn check(block: u64) -> usize {
-    let keys: Vec<[u8; 32]> = (0..KEYS).map(|number| key(block, number)).collect();
-    // Every width of window gets its turn.
-    let many = [SCALARS, 1, 2, 3, 10, 30, 100][(block % 7) as usize];
-    let scalars: Vec<Scalar> = (0..SCALARS).map(|number| scalar(block, number)).collect();
+/// One block of pairs; gives how many keys there were, and how many were points.
+fn check(block: u64, (keys, scalars, many): (u64, u64, usize)) -> (usize, usize) {
+    let keys: Vec<[u8; 32]> = (0..keys).map(|number| key(block, number)).collect();
+    let scalars: Vec<Scalar> = (0..scalars).map(|number| scalar(block, number)).collect();
     let mut points = 0;
     let expected: Vec<Option<Derivation>> = keys
         .iter()
@@ -90,11 +109,11 @@ fn check(block: u64) -> usize {
     for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
         for constant_time in [false, true] {
             let engine = Engine::new(path, constant_time);
-            for (number, some) in scalars.chunks(many as usize).enumerate() {
+            for (number, some) in scalars.chunks(many).enumerate() {
                 let secrets: Vec<&Scalar> = some.iter().collect();
                 let found = engine.derivations(&keys, &secrets);
                 for (key, found) in found.chunks(some.len()).enumerate() {
-                    let from = key * SCALARS as usize + number * many as usize;
+                    let from = key * scalars.len() + number * many;
                     assert_eq!(
                         found,
                         &expected[from..][..some.len()],
@@ -104,5 +123,5 @@ fn check(block: u64) -> usize {
             }
         }
     }
-    points
+    (keys.len(), points)
 }

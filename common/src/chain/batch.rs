@@ -16,7 +16,7 @@ use super::watch::WatchKey;
 const TOGETHER: usize = 8;
 /// Tiles for each thread, so that all end at about the same time.
 const TILES: usize = 4;
-/// With fewer view keys in a tile its tables cost more than they save.
+/// Tiles are not made of fewer view keys than about half of this: their tables would cost more than they save.
 const FEWEST: usize = 512;
 
 /// Scans with the [`Engine`] on threads of its own.

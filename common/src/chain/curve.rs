@@ -6,6 +6,8 @@ use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use sha3::{Digest, Keccak256};
 
+use zeroize::Zeroizing;
+
 use super::reader::write_varint;
 use crate::hash::{Hash32, Key32};
 
@@ -47,8 +49,10 @@ pub fn derivation(point: &EdwardsPoint, secret: &Scalar) -> Derivation {
     (point * secret).mul_by_cofactor().compress().0
 }
 
-fn indexed(derivation: &Derivation, index: u64) -> Vec<u8> {
-    let mut bytes = derivation.to_vec();
+fn indexed(derivation: &Derivation, index: u64) -> Zeroizing<Vec<u8>> {
+    // Ten bytes hold any varint: it never grows, and leaves nothing behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(42));
+    bytes.extend(derivation);
     write_varint(&mut bytes, index);
     bytes
 }

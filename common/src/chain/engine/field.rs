@@ -21,8 +21,8 @@ pub const ROOT: Words =
 
 /// `LANES` elements that are worked on at once.
 ///
-/// A value is *tight*, and may be multiplied, or *loose*: what a multiplication, or one or two additions and subtractions of
-/// such, leave before carrying. Only tight values are kept.
+/// A value is *tight*, and may be multiplied, or *loose*: what a multiplication leaves before carrying, or an addition or
+/// subtraction of such. Only tight values are kept.
 pub trait Field: Copy + Zeroize {
     /// Elements side by side.
     const LANES: usize;
@@ -40,12 +40,19 @@ pub trait Field: Copy + Zeroize {
 
     fn mul(self, other: Self) -> Self::Loose;
     fn square(self) -> Self::Loose;
-    fn loosen(self) -> Self::Loose;
+    /// 1 counts as a product.
+    fn one() -> Self::Loose;
     fn tighten(loose: Self::Loose) -> Self;
-    /// Of two products, or of a product or tight value and a sum of two such.
+    /// Of two products.
     fn add(one: Self::Loose, other: Self::Loose) -> Self::Loose;
-    /// Of a product, tight value or sum of two, and a product or tight value.
+    /// Of a sum of two products, or a product, and a product.
+    fn add_to_sum(one: Self::Loose, other: Self::Loose) -> Self::Loose;
+    /// Of a sum of two products, or a product, and a product.
     fn sub(one: Self::Loose, other: Self::Loose) -> Self::Loose;
+    /// Of tight values.
+    fn plus(self, other: Self) -> Self;
+    /// Of tight values.
+    fn minus(self, other: Self) -> Self;
     /// Swaps the two where asked; the same for all lanes. Takes the same time either way.
     fn swap_if(swap: bool, one: Self, other: Self) -> (Self, Self);
 
@@ -61,16 +68,6 @@ pub trait Field: Copy + Zeroize {
     #[inline(always)]
     fn squared(self) -> Self {
         Self::tighten(self.square())
-    }
-
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        Self::tighten(Self::add(self.loosen(), other.loosen()))
-    }
-
-    #[inline(always)]
-    fn minus(self, other: Self) -> Self {
-        Self::tighten(Self::sub(self.loosen(), other.loosen()))
     }
 }
 

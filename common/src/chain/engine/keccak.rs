@@ -43,14 +43,15 @@ const ROUNDS: [u64; 24] = [
 ];
 
 /// The first word of the hash of a message that stands, padded, in the first words of the state; the rest is zero but for the
-/// padding's last bit.
+/// padding's last bit. Of the last round only that word is computed.
 #[inline(always)]
 pub fn first_word<W: Word>(message: [W; 6]) -> W {
     let zero = W::splat(0);
     let mut a = [zero; 25];
     a[..6].copy_from_slice(&message);
     a[16] = W::splat(1 << 63);
-    for round in ROUNDS {
+    let (last, rounds) = (ROUNDS[23], &ROUNDS[..23]);
+    for round in rounds {
         // θ
         let c = |x: usize| W::xor5([a[x], a[x + 5], a[x + 10], a[x + 15], a[x + 20]]);
         let (c0, c1, c2, c3, c4) = (c(0), c(1), c(2), c(3), c(4));
@@ -87,7 +88,7 @@ pub fn first_word<W: Word>(message: [W; 6]) -> W {
         let b24 = a[21].xor(d1).rotate::<2>();
         // χ and ι
         a = [
-            b0.chi(b1, b2).xor(W::splat(round)),
+            b0.chi(b1, b2).xor(W::splat(*round)),
             b1.chi(b2, b3),
             b2.chi(b3, b4),
             b3.chi(b4, b0),
@@ -114,7 +115,12 @@ pub fn first_word<W: Word>(message: [W; 6]) -> W {
             b24.chi(b20, b21),
         ];
     }
-    a[0]
+    let c = |x: usize| W::xor5([a[x], a[x + 5], a[x + 10], a[x + 15], a[x + 20]]);
+    let (c0, c1, c2, c3, c4) = (c(0), c(1), c(2), c(3), c(4));
+    let b0 = a[0].xor(c4).xor(c1.rotate::<1>());
+    let b1 = a[6].xor(c0).xor(c2.rotate::<1>()).rotate::<44>();
+    let b2 = a[12].xor(c1).xor(c3.rotate::<1>()).rotate::<43>();
+    b0.chi(b1, b2).xor(W::splat(last))
 }
 
 /// The words behind `"view_tag"` and the derivation: an output's index as a varint, and the padding's first bit.

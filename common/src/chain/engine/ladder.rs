@@ -40,7 +40,7 @@ impl<F: Field> Ladder<F> {
             }
             if *digit != 0 {
                 let multiple = &self.multiples[usize::from(digit.unsigned_abs()) - 1];
-                sum = sum.add_cached(multiple, *digit < 0);
+                sum = sum.add_cached::<false>(multiple, *digit < 0);
             }
         }
         sum
@@ -58,7 +58,7 @@ impl<F: Field> Ladder<F> {
             for (number, multiple) in (1u16..).zip(&self.multiples) {
                 wanted.become_if(multiple, number == digit.unsigned_abs());
             }
-            sum = sum.add_cached(&wanted, *digit < 0);
+            sum = sum.add_cached::<true>(&wanted, *digit < 0);
         }
         sum
     }

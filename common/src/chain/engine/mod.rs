@@ -1,24 +1,4 @@
-//! All shared secrets 8·a·R of many transaction keys R and many view keys a, and which outputs' view tags fit them.
-//!
-//! Several transaction keys lie side by side, one in each lane of a vector; the view keys pass through one after the other, so
-//! that all lanes do the same with different numbers. For each group of transaction keys a table of their multiples is made, and
-//! a product is then nothing but additions from it. Results share their inversions and go straight into the lanes of the hash.
-//!
-//! ```text
-//! run      groups, batches, tags            origin   output keys minus multiples of the base point
-//!   table    all windows of a point           ladder   or few multiples, for few view keys
-//!     sums     shared inversions              digits   scalars as signed digits, and which way is cheapest
-//!       point    additions                    keccak   hashes side by side
-//!         field    what a lane can do
-//!           lanes    portable · avx2 · ifma: the only place with code that the compiler can't check
-//! ```
-//!
-//! A transaction key is multiplied by 8 first: then it has no torsion, its multiples depend on the scalar modulo ℓ only, and
-//! min(a, ℓ − a) may be taken. The result is the same as Monero's 8·(a·R) (`crypto::generate_key_derivation`). Encodings that
-//! are no point, or not the only one of theirs, give nothing.
-//!
-//! Unless constant time is asked for, the time and the memory accesses depend on the view keys: who shares the processor's
-//! caches may learn what an escrow receives, never how to spend it.
+#![doc = include_str!("README.md")]
 
 mod digits;
 mod field;

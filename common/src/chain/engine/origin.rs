@@ -69,7 +69,7 @@ pub fn spend_keys(origins: &[Origin], constant_time: bool) -> Vec<Option<[u8; 32
                 Some(_) => table.product(digits.of(place)),
                 None => Sum::zero(),
             };
-            sums.push(&point.map_or(sum, |point| sum.add(&point, false)));
+            sums.push(&point.map_or(sum, |point| sum.add::<true>(&point, false)));
             all.push(point.map(|_| [0; 32]));
         }
         negated.zeroize();

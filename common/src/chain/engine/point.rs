@@ -74,12 +74,12 @@ impl<F: Field> Point<F> {
 /// E, F, G and H: the double is EF, GH, FG and, for T, EH.
 #[inline(always)]
 fn doubling<F: Field>(x: F, y: F, z: F) -> [F; 4] {
-    let (a, b, zz) = (x.square(), y.square(), z.squared());
+    let (a, b, zz) = (x.square(), y.square(), z.square());
     let sum = x.plus(y).square();
     let h = F::tighten(F::add(a, b));
     let e = F::tighten(F::sub(F::add(a, b), sum));
     let g = F::tighten(F::sub(a, b));
-    let f = g.plus(F::tighten(F::add(zz.loosen(), zz.loosen())));
+    let f = g.plus(F::tighten(F::add(zz, zz)));
     [e, f, g, h]
 }
 
@@ -128,34 +128,46 @@ pub struct Sum<F: Field> {
     t: F,
 }
 
+/// The two, or the other way round.
+#[inline(always)]
+fn swap<F: Field, const CONSTANT_TIME: bool>(wanted: bool, one: &F, other: &F) -> (F, F) {
+    if CONSTANT_TIME {
+        return F::swap_if(wanted, *one, *other);
+    }
+    // By address: cheaper than moving both.
+    let both = [one, other];
+    (*both[usize::from(wanted)], *both[usize::from(!wanted)])
+}
+
 impl<F: Field> Sum<F> {
     #[inline(always)]
     pub fn zero() -> Self {
         let (zero, one) = (F::splat(&ZERO), F::splat(&ONE));
-        Self { minus: one, plus: one, z: one.loosen(), t: zero }
+        Self { minus: one, plus: one, z: F::one(), t: zero }
     }
 
-    /// Adds a point, or takes it away.
+    /// Adds a point, or takes it away. In constant time nothing depends on which.
     #[inline(always)]
-    pub fn add(&self, other: &Affine<F>, negative: bool) -> Self {
-        self.add_over(other, F::add(self.z, self.z), negative)
+    pub fn add<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, negative: bool) -> Self {
+        self.add_over::<CONSTANT_TIME>(other, F::add(self.z, self.z), negative)
     }
 
     /// The same for any Z.
     #[inline(always)]
-    pub fn add_cached(&self, other: &Cached<F>, negative: bool) -> Self {
-        self.add_over(&other.affine, F::tighten(self.z).mul(other.z2), negative)
+    pub fn add_cached<const CONSTANT_TIME: bool>(&self, other: &Cached<F>, negative: bool) -> Self {
+        self.add_over::<CONSTANT_TIME>(&other.affine, F::tighten(self.z).mul(other.z2), negative)
     }
 
     /// `d` is twice the product of both Z.
     #[inline(always)]
-    fn add_over(&self, other: &Affine<F>, d: F::Loose, negative: bool) -> Self {
-        let (minus, plus) = F::swap_if(negative, other.minus, other.plus);
+    fn add_over<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, d: F::Loose, negative: bool) -> Self {
+        let (minus, plus) = swap::<F, CONSTANT_TIME>(negative, &other.minus, &other.plus);
         let a = self.minus.mul(minus);
         let b = self.plus.mul(plus);
         let c = self.t.mul(other.t2d);
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
-        let (f, g) = F::swap_if(negative, F::tighten(F::sub(d, c)), F::tighten(F::add(d, c)));
+        let (less, more) = (F::tighten(F::sub(d, c)), F::tighten(F::add_to_sum(d, c)));
+        let (f, g) = swap::<F, CONSTANT_TIME>(negative, &less, &more);
         let (x, y) = (e.mul(f), g.mul(h));
         Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
     }

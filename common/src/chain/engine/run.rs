@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use zeroize::Zeroize;
+
 use super::digits::Plan;
 use super::field::{Field, ONE, Words, ZERO};
 use super::keccak::{LABEL, Word, first_word, tail};
@@ -112,14 +114,24 @@ impl<F: Field> Multiples<F> {
 /// Compares view tags.
 struct Tags<'a, W> {
     lanes: PhantomData<W>,
+    /// The encodings of one lane side by side: word by word, view key after view key.
+    own: [[u64; BATCH]; 4],
     matches: Vec<Match>,
     found: &'a mut dyn FnMut(&[Match]),
 }
 
-impl<'a, W> Tags<'a, W> {
+impl<W> Drop for Tags<'_, W> {
+    fn drop(&mut self) {
+        self.own.zeroize();
+    }
+}
+
+impl<'a, W: Word> Tags<'a, W> {
     /// Hands over matches from time to time, so that no flood of outputs fills the memory.
     fn new(found: &'a mut dyn FnMut(&[Match])) -> Self {
-        Self { lanes: PhantomData, matches: Vec::new(), found }
+        // Never grows: what it had to leave behind could not be wiped.
+        let matches = Vec::with_capacity(MANY + BATCH);
+        Self { lanes: PhantomData, own: [[0; BATCH]; 4], matches, found }
     }
 
     fn hand_over(&mut self) {
@@ -128,53 +140,46 @@ impl<'a, W> Tags<'a, W> {
             self.matches.clear();
         }
     }
-}
 
-impl<W: Word> Tags<'_, W> {
     /// Takes encodings: word w of element e at `words[w * stride + e]`, where e is the view key's place in the batch times the
     /// lanes, plus the lane.
     #[inline(always)]
     fn compare(&mut self, group: &Group<'_>, scalars: Range<usize>, words: &[u64], stride: usize) {
         let lanes = group.valid.len();
-        let most = group.outputs.iter().map(|outputs| outputs.len()).max().unwrap_or(0);
-        let elements = scalars.len() * lanes;
-        for output in 0..most {
-            // What an element is asked: by its lane.
-            let (mut tails, mut tags, mut asked) = ([0; 8], [0; 8], [0u8; 8]);
-            for at in 0..W::LANES {
-                let lane = at % lanes;
-                let outputs = group.outputs.get(lane).filter(|_| group.valid[lane]);
-                let wanted = outputs.and_then(|outputs| outputs.get(output));
-                if let Some((index, tag)) = wanted {
-                    tails[at] = tail(*index);
-                    tags[at] = u64::from(tag.unwrap_or(0));
-                    asked[at] = if tag.is_some() { 1 } else { 2 };
+        for (lane, outputs) in group.outputs.iter().enumerate().filter(|(lane, _)| group.valid[*lane]) {
+            for (own, words) in self.own.iter_mut().zip(words.chunks_exact(stride)) {
+                for (own, element) in own.iter_mut().zip(words[lane..].iter().step_by(lanes)) {
+                    *own = *element;
                 }
             }
-            let tail = W::load(&tails[..W::LANES]);
-            let mut from = 0;
-            while from < elements {
-                // Past the last element the buffer holds what was there before: hashed for nothing, and not looked at.
-                let word = |at: usize| W::load(&words[at * stride + from..]);
-                let hash = first_word([W::splat(LABEL), word(0), word(1), word(2), word(3), tail]);
-                let mut first = [0; 8];
-                hash.store(&mut first[..W::LANES]);
-                for at in 0..W::LANES.min(elements - from) {
-                    let is_match = asked[at] == 2 || (asked[at] == 1 && first[at] & 0xff == tags[at]);
-                    if is_match {
-                        let element = from + at;
-                        self.matches.push(Match {
-                            job: group.first + element % lanes,
-                            output,
-                            secret: scalars.start + element / lanes,
-                            derivation: bytes(&[0, 1, 2, 3].map(|at| words[at * stride + element])),
-                        });
+            for (output, (index, tag)) in outputs.iter().enumerate() {
+                let (label, tail) = (W::splat(LABEL), W::splat(tail(*index)));
+                let [w0, w1, w2, w3] = &self.own;
+                for from in (0..scalars.len()).step_by(W::LANES) {
+                    // Past the last element is what was there before: hashed for nothing, and not looked at.
+                    let (w0, w1) = (W::load(&w0[from..]), W::load(&w1[from..]));
+                    let (w2, w3) = (W::load(&w2[from..]), W::load(&w3[from..]));
+                    let mut hashes = [0; 8];
+                    first_word([label, w0, w1, w2, w3, tail]).store(&mut hashes[..W::LANES]);
+                    for (at, hash) in (from..scalars.len()).zip(&hashes[..W::LANES]) {
+                        if tag.is_none_or(|tag| u64::from(tag) == hash & 0xff) {
+                            self.matches.push(Match {
+                                job: group.first + lane,
+                                output,
+                                secret: scalars.start + at,
+                                derivation: bytes(&[
+                                    self.own[0][at],
+                                    self.own[1][at],
+                                    self.own[2][at],
+                                    self.own[3][at],
+                                ]),
+                            });
+                        }
                     }
                 }
-                from += W::LANES;
-            }
-            if self.matches.len() >= MANY {
-                self.hand_over();
+                if self.matches.len() >= MANY {
+                    self.hand_over();
+                }
             }
         }
     }

@@ -59,7 +59,7 @@ impl<F: Field> Table<F> {
                 F::prefetch(self.entry(row + 1, *next));
             }
             if *digit != 0 {
-                sum = sum.add(self.entry(row, *digit), *digit < 0);
+                sum = sum.add::<false>(self.entry(row, *digit), *digit < 0);
             }
         }
         sum
@@ -70,7 +70,7 @@ impl<F: Field> Table<F> {
     pub fn product_in_constant_time(&self, digits: &[i16]) -> Sum<F> {
         let mut sum = Sum::zero();
         for (row, digit) in digits.iter().enumerate() {
-            sum = sum.add(&self.entry_in_constant_time(row, *digit), *digit < 0);
+            sum = sum.add::<true>(&self.entry_in_constant_time(row, *digit), *digit < 0);
         }
         sum
     }
@@ -148,10 +148,6 @@ impl<F: Field> Work<F> {
             if at <= half + small {
                 large = large.add(&stride);
             }
-        }
-        if half <= small {
-            // Nothing large was needed.
-            top = Some(if half == 1 { *base } else { last });
         }
         match top {
             Some(top) => top,

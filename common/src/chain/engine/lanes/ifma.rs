@@ -4,6 +4,8 @@
 
 use core::arch::x86_64::*;
 
+use std::hint::black_box;
+
 use zeroize::Zeroize;
 
 use crate::chain::engine::field::{Field, P, Words};
@@ -163,7 +165,7 @@ fn fold(low: [Words8; 10], high: [Words8; 10]) -> Loose8 {
     ])
 }
 
-/// Limbs below 2^51, of a value below 2^255 + 2^52 · 19.
+/// Limbs below 2^51, but for the lowest, which may be a little above.
 #[inline(always)]
 fn carried([x0, x1, x2, x3, x4]: [Words8; 5]) -> [Words8; 5] {
     let mask = Words8::splat(MASK);
@@ -300,8 +302,9 @@ impl Field for Limbs8 {
     }
 
     #[inline(always)]
-    fn loosen(self) -> Loose8 {
-        Loose8(self.0)
+    fn one() -> Loose8 {
+        let (one, zero) = (Words8::splat(1), Words8::splat(0));
+        Loose8([one, zero, zero, zero, zero])
     }
 
     #[inline(always)]
@@ -336,8 +339,24 @@ impl Field for Limbs8 {
     }
 
     #[inline(always)]
+    fn add_to_sum(sum: Loose8, product: Loose8) -> Loose8 {
+        Self::add(sum, product)
+    }
+
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self::tighten(Self::add(Loose8(self.0), Loose8(other.0)))
+    }
+
+    #[inline(always)]
+    fn minus(self, other: Self) -> Self {
+        Self::tighten(Self::sub(Loose8(self.0), Loose8(other.0)))
+    }
+
+    #[inline(always)]
     fn swap_if(swap: bool, Self(a): Self, Self(b): Self) -> (Self, Self) {
-        let mask = if swap { 0xff } else { 0 };
+        // The compiler must not make a branch of it.
+        let mask = black_box(0u8.wrapping_sub(u8::from(swap)));
         let blend = |one: Words8, other: Words8| {
             // SAFETY: see the type.
             Words8(unsafe { _mm512_mask_blend_epi64(mask, one.0, other.0) })
