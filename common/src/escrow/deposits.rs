@@ -233,10 +233,12 @@ impl Deposits {
         Received::of(|| self.funding())
     }
 
-    /// Of outputs with one key the largest counts, but none in the pool before one in a block; the first of equals.
+    /// Of outputs with one key the largest counts, but none in the pool before one in a block; of equals the one in the lower
+    /// block, as with wallet2, and the first seen.
     fn count_keys_once(&mut self) {
         let eligible = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
-        let rank = |deposit: &Deposit| (deposit.height.is_some(), deposit.amount);
+        let rank =
+            |deposit: &Deposit| (deposit.height.is_some(), deposit.amount, std::cmp::Reverse(deposit.height));
         let before = self.0.clone();
         for deposit in self.0.iter_mut().filter(|deposit| eligible(deposit)) {
             let same = before.iter().filter(|other| other.key == deposit.key && eligible(other));

@@ -232,7 +232,8 @@ fn sighting(sim: &mut Sim, dice: &mut Dice) -> Sighting {
     let mut seen = sim.output(slot, amount);
     if let Some(known) = sim.escrow.deposits.all().first().cloned() {
         match dice.roll(8) {
-            0 => seen.key = known.key,
+            // The subaddress goes into the key: a copy is of the same slot.
+            0 => (seen.key, seen.slot) = (known.key, known.slot),
             1 => seen.output = known.output,
             _ => {}
         }

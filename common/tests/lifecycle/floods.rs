@@ -129,6 +129,22 @@ fn a_larger_copy_of_a_key_does_not_take_back_that_the_escrow_is_funded() {
 }
 
 #[test]
+fn of_two_equal_outputs_of_one_key_the_one_that_was_mined_first_counts() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let first = sim.output(Slot::Payment, Piconero::XMR);
+    sim.see(first).unwrap();
+    let copy =
+        Sighting { key: first.key, height: Some(sim.tip + 1), ..sim.output(Slot::Payment, Piconero::XMR) };
+    sim.see(copy).unwrap();
+    sim.mine(1 + u64::from(sim.escrow.contract.finality_depth));
+    assert_eq!(sim.status(), Status::Active);
+    sim.see(Sighting { height: Some(sim.tip), ..first }).unwrap();
+    assert!(sim.escrow.deposits.get(copy.output).is_some_and(|deposit| deposit.refused.is_none()));
+    assert_eq!(sim.escrow.deposits.received().unwrap().payment, Piconero::XMR);
+}
+
+#[test]
 fn what_is_in_the_pool_takes_the_place_of_nothing_that_is_mined() {
     let mut sim = Sim::new(contract());
     sim.ready();
