@@ -354,12 +354,13 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
     // A server that was too busy changes nothing, either.
     busy.store(true, Ordering::SeqCst);
     assert!(desk.hold(id).await.is_err());
+    let other = Act::Dispute { reason: "broken".to_owned() };
+    assert!(desk.sign_aside(id, other.clone()).is_err(), "one waits at a time");
     busy.store(false, Ordering::SeqCst);
     let held = desk.hold(id).await.unwrap();
     assert_eq!(held.book.aside.as_ref(), Some(&refused));
     assert_eq!(*posted.lock().unwrap(), vec![refused.clone(); 5]);
     drop(held);
-    let other = Act::Dispute { reason: "broken".to_owned() };
     let said = desk.hold(id).await.unwrap().say(other, None).await.unwrap_err();
     assert!(said.to_string().contains("another dispute"), "{said}");
     // Said by the person meanwhile it is the same statement still, not a second one for its place.

@@ -287,8 +287,10 @@ impl Held<'_> {
         if self.book.pending.is_none() {
             return Ok(());
         }
+        let waits = self.book.pending.as_ref().is_some_and(|pending| pending.waits);
         match self.send().await {
-            Err(_) if self.book.pending.is_none() && self.book.aside.is_some() => return Ok(()),
+            // Too early: it waits on.
+            Err(_) if waits && self.book.pending.is_none() && self.book.aside.is_some() => return Ok(()),
             sent => sent?,
         };
         // It takes its place in the chain before anything else is said: the next statement follows it.
@@ -432,13 +434,13 @@ impl Held<'_> {
 
 /// One dispute waits at a time: another one would be a second word for its place.
 fn no_other_waits(book: &Book, act: &Act) -> Result<(), EngineError> {
-    match &book.aside {
-        Some(aside) if aside.statement.act != *act => {
-            let why = "another dispute of yours waits for the server; aegis tell prints it";
-            Err(EngineError::Person(why.to_owned()))
-        }
-        _ => Ok(()),
+    let waiting = book.pending.iter().map(|pending| &pending.signed).chain(&book.aside);
+    let mut acts = waiting.map(|signed| &signed.statement.act);
+    if acts.any(|waiting| matches!(waiting, Act::Dispute { .. }) && waiting != act) {
+        let why = "another dispute of yours waits for the server; aegis tell prints it";
+        return Err(EngineError::Person(why.to_owned()));
     }
+    Ok(())
 }
 
 /// Reads the transcript from where the book stands.

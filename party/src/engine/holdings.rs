@@ -58,6 +58,11 @@ impl Holdings {
         Slot::ALL.into_iter().filter(short).map(name).collect::<Vec<_>>().join(", ")
     }
 
+    /// Whether the own wallet sees the buyer's part, whenever it was paid.
+    pub(super) fn covers_the_buyers_part(&self, contract: &Contract) -> bool {
+        [Slot::Payment, Slot::BuyerDeposit].into_iter().all(|slot| self.own(slot) >= slot.required(contract))
+    }
+
     fn own(&self, slot: Slot) -> Piconero {
         let paid = self.paid.iter().filter(|(known, ..)| *known == slot);
         Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
@@ -185,6 +190,8 @@ mod tests {
         assert!(!of(without, &[1]).suffice(&contract), "a deposit is left out");
         assert_eq!(of(without, &[1]).left(), Piconero(Piconero::XMR.0 + 700_000_000));
         assert_eq!(of(whole, &[1, 2]).left(), Piconero(700_000_000));
+        assert!(of(without, &[1]).covers_the_buyers_part(&contract), "whatever is named");
+        assert!(!Holdings { paid: paid[..1].to_vec(), ..of(whole, &[]) }.covers_the_buyers_part(&contract));
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
         let many: Vec<u64> = (0..1_000).collect();
