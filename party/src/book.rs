@@ -19,6 +19,8 @@ use aegis_common::role::Role;
 use aegis_common::time::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::policy::{Expiry, Policy, Sign};
+
 /// Three pairs have had their attempts.
 const SYNCS_PER_DOUBLING: usize = 27;
 
@@ -205,6 +207,40 @@ impl Book {
             self.leave_behind = Piconero::ZERO;
         }
         Ok(news)
+    }
+
+    /// What speaks against an outcome that stands by this word, in words for the person: by expiry nobody has spoken, as far as
+    /// this participant was shown.
+    pub fn doubts(&self, outcome: Outcome, authority: Authority) -> Vec<&'static str> {
+        if authority != Authority::Expiry {
+            return Vec::new();
+        }
+        let is_dispute = |signed: &&SignedStatement| matches!(signed.statement.act, Act::Dispute { .. });
+        // The server decides whether the escrow was funded, and copies of output keys change what wallets say of it.
+        let unfunded = outcome != Outcome::from(self.contract.default_outcome);
+        let all = [
+            (!self.heard.is_empty(), "a dispute was heard that the server does not show"),
+            (self.decisions().iter().any(is_dispute), "you disputed, and the server does not show it"),
+            (
+                unfunded && self.funded,
+                "your own wallet saw it funded in time, and the server says that it was not",
+            ),
+            (
+                unfunded && !self.funded,
+                "it is no default of the contract: the server says that it was not funded in time",
+            ),
+        ];
+        all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()
+    }
+
+    /// Whether a policy signs without asking what stands by this word: at expiry only the contract's own default, and only where
+    /// nothing speaks against it.
+    pub fn is_covered(&self, policy: &Policy, outcome: Outcome, authority: Authority) -> bool {
+        let standing = match authority {
+            Authority::Expiry => policy.expiry == Expiry::Sign && self.doubts(outcome, authority).is_empty(),
+            _ => policy.sign == Sign::Authorised,
+        };
+        standing && policy.covers(&self.contract)
     }
 
     /// What this participant has decided, for others to hear: what the transcript shows, what waits, what was refused.

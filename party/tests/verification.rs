@@ -3,6 +3,7 @@
 
 use aegis::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use aegis::book::{AttemptBook, Book, Fault, Pending};
+use aegis::policy::{Expiry, Policy};
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::Slot;
@@ -293,4 +294,38 @@ fn signing_data_is_given_nine_times_a_turn() {
         assert!(!book.may_sync(Role::Seller, start + turn / 2));
         assert!(book.may_sync(Role::Arbiter, start), "a hostile signer uses up only its own");
     }
+}
+
+#[test]
+fn a_policy_signs_by_expiry_nothing_but_the_default_and_only_while_nothing_speaks_against_it() {
+    let sim = active();
+    let policy = Policy { expiry: Expiry::Sign, ..Policy::default() };
+    let default = Outcome::from(sim.escrow.contract.default_outcome);
+    let other = if default == Outcome::Refund { Outcome::Release } else { Outcome::Refund };
+    let signs = |book: &Book, outcome| book.is_covered(&policy, outcome, Authority::Expiry);
+    let mut buyer = book(&sim, Role::Buyer);
+    assert!(signs(&buyer, default));
+    assert!(!signs(&buyer, other), "copies of keys change when a wallet says that it was paid");
+    let doubts = buyer.doubts(other, Authority::Expiry);
+    buyer.funded = true;
+    assert!(!signs(&buyer, other) && signs(&buyer, default));
+    assert_ne!(buyer.doubts(other, Authority::Expiry), doubts, "the person learns what the wallet saw");
+    assert!(!buyer.is_covered(&policy, default, Authority::Ruling), "that is another line of the policy");
+    assert!(!buyer.is_covered(&Policy::default(), default, Authority::Expiry));
+
+    // The own dispute, wherever it is.
+    let dispute = sim.sign(Role::Buyer, Act::Dispute { reason: "it has one wheel".to_owned() });
+    buyer.aside = Some(dispute.clone());
+    assert!(!signs(&buyer, default));
+    buyer.aside = None;
+    assert!(signs(&buyer, default));
+    buyer.pending = Some(Pending { signed: dispute.clone(), view_key: None, waits: false });
+    assert!(!signs(&buyer, default));
+    buyer.refuse();
+    assert!(buyer.pending.is_none() && !signs(&buyer, default));
+    // Somebody else's, that was heard.
+    let mut arbiter = book(&sim, Role::Arbiter);
+    assert!(signs(&arbiter, default));
+    assert!(arbiter.hear(&dispute).unwrap());
+    assert!(!signs(&arbiter, default));
 }

@@ -323,7 +323,10 @@ pub async fn consent(
         return Err(EngineError::Person(why.to_owned()));
     }
     if !yes && !context.json {
-        let text = terms::payout(&held.book.contract, payout.outcome, payout.authority, &payout.shares);
+        let mut text = terms::payout(&held.book.contract, payout.outcome, payout.authority, &payout.shares);
+        for doubt in held.book.doubts(payout.outcome, payout.authority) {
+            text.push_str(&format!("\nBeware: {doubt}."));
+        }
         drop(held);
         let question = "Sign this? The amounts are the server's word, and checked before anything is signed.";
         if !tokio::task::block_in_place(|| output::agreed(&text, question)) {

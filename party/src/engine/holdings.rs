@@ -25,6 +25,8 @@ pub(super) struct Holdings {
     pub(super) counted: BTreeSet<u64>,
     /// Every output that the contract counts, with the times of their blocks.
     pub(super) paid: Vec<(Slot, Piconero, Timestamp)>,
+    /// Every output that the wallet has, also what is not final or can't be spent yet.
+    pub(super) seen: Vec<(Slot, Piconero)>,
 }
 
 /// Whether the buyer's part is there.
@@ -58,9 +60,14 @@ impl Holdings {
         Slot::ALL.into_iter().filter(short).map(name).collect::<Vec<_>>().join(", ")
     }
 
-    /// Whether the own wallet sees the buyer's part, whenever it was paid.
+    /// Whether the own wallet sees the buyer's part, whenever it was paid, and also while a copy that took an output's place is
+    /// not final.
     pub(super) fn covers_the_buyers_part(&self, contract: &Contract) -> bool {
-        [Slot::Payment, Slot::BuyerDeposit].into_iter().all(|slot| self.own(slot) >= slot.required(contract))
+        let there = |slot| {
+            let seen = self.seen.iter().filter(|(known, _)| *known == slot);
+            Piconero::sum(seen.map(|(_, amount)| *amount)).unwrap_or(Piconero(u64::MAX))
+        };
+        [Slot::Payment, Slot::BuyerDeposit].into_iter().all(|slot| there(slot) >= slot.required(contract))
     }
 
     fn own(&self, slot: Slot) -> Piconero {
@@ -102,9 +109,11 @@ impl Engine {
         };
         let incoming = session.incoming().await?;
         let paid_at = session.paid_at().await?;
+        let slot_of = |output: &IncomingTransfer| Slot::of_subaddress(output.subaddr_index.minor);
+        let seen = incoming.iter().filter_map(|output| Some((slot_of(output)?, output.amount))).collect();
         let (mut received, mut counted, mut paid) = (Received::default(), BTreeSet::new(), Vec::new());
         for output in incoming.iter().filter(|output| counts(output)) {
-            let Some(slot) = Slot::of_subaddress(output.subaddr_index.minor) else { continue };
+            let Some(slot) = slot_of(output) else { continue };
             // No ordinary payment: a miner's reward, or one that was locked, which the server does not credit either.
             let Some(at) = paid_at.get(&output.tx_hash) else { continue };
             // A time that can't be read is never early enough.
@@ -121,7 +130,7 @@ impl Engine {
             *sum = sum.checked_add(output.amount).ok_or(PayoutError::NotPayable)?;
             counted.insert(output.global_index);
         }
-        Ok(Holdings { received, counted, paid })
+        Ok(Holdings { received, counted, paid, seen })
     }
 
     /// The own wallet confirms, once and in time, that the escrow is funded. A seller delivers then, or is warned; and whoever
@@ -181,6 +190,7 @@ mod tests {
             received,
             counted: counted.iter().copied().collect(),
             paid: paid.clone(),
+            seen: paid.iter().map(|(slot, amount, _)| (*slot, *amount)).collect(),
         };
         assert!(
             of(whole, &[1, 2]).suffice(&contract),
@@ -191,7 +201,10 @@ mod tests {
         assert_eq!(of(without, &[1]).left(), Piconero(Piconero::XMR.0 + 700_000_000));
         assert_eq!(of(whole, &[1, 2]).left(), Piconero(700_000_000));
         assert!(of(without, &[1]).covers_the_buyers_part(&contract), "whatever is named");
-        assert!(!Holdings { paid: paid[..1].to_vec(), ..of(whole, &[]) }.covers_the_buyers_part(&contract));
+        let ripening = Holdings { paid: Vec::new(), ..of(without, &[]) };
+        assert!(ripening.covers_the_buyers_part(&contract), "whatever is final");
+        let gone = Holdings { seen: vec![(Slot::Payment, amount)], ..of(whole, &[1, 2]) };
+        assert!(!gone.covers_the_buyers_part(&contract));
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
         let many: Vec<u64> = (0..1_000).collect();

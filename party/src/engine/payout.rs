@@ -6,7 +6,7 @@
 use aegis_common::address::AddressKind;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::deposits::Slot;
-use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
@@ -22,7 +22,6 @@ use super::setup::Progress;
 use super::terms;
 use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
 use crate::book::{Fault, SignedPayout};
-use crate::policy::{Expiry, Sign};
 use crate::wallet::{
     Destination, MadeTxset, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
 };
@@ -123,7 +122,10 @@ impl Engine {
         let named = |found: &Authorised| (found.outcome, found.authority) == (view.outcome, view.authority);
         // Seen final in time, and still there: a copy of an output's key changes when the wallet says it was paid.
         let remembered = book.funded && holdings.covers_the_buyers_part(&book.contract);
-        let funded = if remembered { &[true] } else { funded_at_expiry(&book.contract, &holdings.paid) };
+        let funded = match funded_at_expiry(&book.contract, &holdings.paid) {
+            [false] if remembered => &[true],
+            said => said,
+        };
         let found: Vec<Authorised> = funded.iter().filter_map(authorised).collect();
         if found.is_empty() {
             return Err(Fault::Payout("nobody has authorised a payout".to_owned()).into());
@@ -135,20 +137,13 @@ impl Engine {
         if book.outcome.is_some_and(|signed| signed != outcome) {
             return Err(Fault::Payout("another outcome was signed before".to_owned()).into());
         }
-        // At expiry nobody has spoken, as far as this participant was shown: whether that is so is the person's to judge.
-        let standing = match authority {
-            Authority::Expiry => self.policy.expiry == Expiry::Sign && book.heard.is_empty(),
-            _ => self.policy.sign == Sign::Authorised,
-        };
-        let by_policy = standing && self.policy.covers(&book.contract);
+        let by_policy = book.is_covered(&self.policy, outcome, authority);
         if needs_consent(book.role, authority) && !by_policy && !book.consents(outcome, authority) {
-            let heard = match book.heard.as_slice() {
-                [] => "",
-                _ => "; a dispute was heard that the server does not show",
-            };
             let ends = terms::outcome(outcome, authority);
             let id = book.contract.escrow_id;
-            let asks = format!("a payout waits for your consent ({ends}): aegis consent {id}{heard}");
+            let doubts: String =
+                book.doubts(outcome, authority).iter().map(|doubt| format!("; {doubt}")).collect();
+            let asks = format!("a payout waits for your consent ({ends}): aegis consent {id}{doubts}");
             return Ok(Err(Progress::Asks(asks)));
         }
         Ok(Ok(Authorised { outcome, authority }))
