@@ -15,6 +15,11 @@ pub const D: Words =
 /// 2d.
 pub const D2: Words =
     [0xebd6_9b94_26b2_f159, 0x00e0_149a_8283_b156, 0x198e_80f2_eef3_d130, 0x2406_d9dc_56df_fce7];
+/// 1/(2d), and its negative.
+pub const HALVED: [Words; 2] = [
+    [0x12f0_793b_66e4_fc18, 0x05ae_eb4c_213c_aa17, 0x958b_108a_66dc_e7b3, 0x6048_3f69_0a6a_e721],
+    [0xed0f_86c4_991b_03d5, 0xfa51_14b3_dec3_55e8, 0x6a74_ef75_9923_184c, 0x1fb7_c096_f595_18de],
+];
 /// A square root of −1: 2^((p−1)/4).
 pub const ROOT: Words =
     [0xc4ee_1b27_4a0e_a0b0, 0x2f43_1806_ad2f_e478, 0x2b4d_0099_3dfb_d7a7, 0x2b83_2480_4fc1_df0b];

@@ -30,9 +30,9 @@ impl<F: Field> Ladder<F> {
         }
     }
 
-    /// The product with a scalar, given by its digits. What is read depends on them.
+    /// X, Y and Z of the product with a scalar, given by its digits. What is read depends on them.
     #[inline(always)]
-    pub fn product(&self, digits: &[i16]) -> Sum<F> {
+    pub fn product(&self, digits: &[i16]) -> [F; 3] {
         let mut sum = Sum::zero();
         for (row, digit) in digits.iter().enumerate().rev() {
             if row + 1 < digits.len() {
@@ -43,12 +43,12 @@ impl<F: Field> Ladder<F> {
                 sum = sum.add_cached::<false>(multiple, *digit < 0);
             }
         }
-        sum
+        sum.coordinates()
     }
 
     /// The same without an access or a branch that depends on the digits.
     #[inline(always)]
-    pub fn product_in_constant_time(&self, digits: &[i16]) -> Sum<F> {
+    pub fn product_in_constant_time(&self, digits: &[i16]) -> [F; 3] {
         let mut sum = Sum::zero();
         for (row, digit) in digits.iter().enumerate().rev() {
             if row + 1 < digits.len() {
@@ -60,6 +60,6 @@ impl<F: Field> Ladder<F> {
             }
             sum = sum.add_cached::<true>(&wanted, *digit < 0);
         }
-        sum
+        sum.coordinates()
     }
 }

@@ -64,12 +64,11 @@ pub fn spend_keys(origins: &[Origin], constant_time: bool) -> Vec<Option<[u8; 32
                 _ => affine(&words(&origin.key)),
             };
             last = Some((origin.key, point));
-            let sum = match point {
-                Some(_) if constant_time => table.product_in_constant_time(digits.of(place)),
-                Some(_) => table.product(digits.of(place)),
-                None => Sum::zero(),
-            };
-            sums.push(&point.map_or(sum, |point| sum.add::<true>(&point, false)));
+            sums.push(match point {
+                Some(point) if constant_time => table.product_plus_in_constant_time(&point, digits.of(place)),
+                Some(point) => table.product_plus(&point, digits.of(place)),
+                None => Sum::zero().coordinates(),
+            });
             all.push(point.map(|_| [0; 32]));
         }
         negated.zeroize();

@@ -1,6 +1,6 @@
 //! Points of −x² + y² = 1 + dx²y², several side by side. All formulas are complete: they hold for every point.
 
-use super::field::{D, D2, Field, ONE, P, ROOT, Words, ZERO, power_p58};
+use super::field::{D, D2, Field, HALVED, ONE, P, ROOT, Words, ZERO, power_p58};
 
 /// X/Z, Y/Z and T = XY/Z.
 #[derive(Clone, Copy)]
@@ -146,6 +146,15 @@ impl<F: Field> Sum<F> {
         Self { minus: one, plus: one, z: F::one(), t: zero }
     }
 
+    /// Nothing but a point, or its negative. In constant time nothing depends on which.
+    #[inline(always)]
+    pub fn of<const CONSTANT_TIME: bool>(point: &Affine<F>, negative: bool) -> Self {
+        let (minus, plus) = swap::<F, CONSTANT_TIME>(negative, &point.minus, &point.plus);
+        let [halved, opposite] = HALVED.map(|words| F::splat(&words));
+        let (halved, _) = swap::<F, CONSTANT_TIME>(negative, &halved, &opposite);
+        Self { minus, plus, z: F::one(), t: point.t2d.times(halved) }
+    }
+
     /// Adds a point, or takes it away. In constant time nothing depends on which.
     #[inline(always)]
     pub fn add<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, negative: bool) -> Self {
@@ -161,6 +170,21 @@ impl<F: Field> Sum<F> {
     /// `d` is twice the product of both Z.
     #[inline(always)]
     fn add_over<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, d: F::Loose, negative: bool) -> Self {
+        let [e, f, g, h] = self.adding::<CONSTANT_TIME>(other, d, negative);
+        let (x, y) = (e.mul(f), g.mul(h));
+        Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
+    }
+
+    /// X, Y and Z after the last addition: nobody needs T any more.
+    #[inline(always)]
+    pub fn add_last<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, negative: bool) -> [F; 3] {
+        let [e, f, g, h] = self.adding::<CONSTANT_TIME>(other, F::add(self.z, self.z), negative);
+        [e.times(f), g.times(h), f.times(g)]
+    }
+
+    /// What the coordinates are products of: EF, GH, FG and EH.
+    #[inline(always)]
+    fn adding<const CONSTANT_TIME: bool>(&self, other: &Affine<F>, d: F::Loose, negative: bool) -> [F; 4] {
         let (minus, plus) = swap::<F, CONSTANT_TIME>(negative, &other.minus, &other.plus);
         let a = self.minus.mul(minus);
         let b = self.plus.mul(plus);
@@ -168,8 +192,7 @@ impl<F: Field> Sum<F> {
         let (e, h) = (F::tighten(F::sub(b, a)), F::tighten(F::add(b, a)));
         let (less, more) = (F::tighten(F::sub(d, c)), F::tighten(F::add_to_sum(d, c)));
         let (f, g) = swap::<F, CONSTANT_TIME>(negative, &less, &more);
-        let (x, y) = (e.mul(f), g.mul(h));
-        Self { minus: F::tighten(F::sub(y, x)), plus: F::tighten(F::add(y, x)), z: f.mul(g), t: e.times(h) }
+        [e, f, g, h]
     }
 
     /// 2^times times the sum; `times` is at least 1. Only the last needs T.

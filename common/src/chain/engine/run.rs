@@ -9,7 +9,7 @@ use super::digits::Plan;
 use super::field::{Field, ONE, Words, ZERO};
 use super::keccak::{LABEL, Word, first_word, tail};
 use super::ladder::Ladder;
-use super::point::{Point, Sum, decompress};
+use super::point::{Point, decompress};
 use super::sums::{BATCH, Sums};
 use super::table::Table;
 use super::{Match, Scalars, bytes};
@@ -70,7 +70,7 @@ pub fn search<F: Field, W: Word>(
             let to = (from + BATCH).min(range.end);
             sums.clear();
             for scalar in from..to {
-                sums.push(&multiples.product(scalars.digits.of(scalar)));
+                sums.push(multiples.product(scalars.digits.of(scalar)));
             }
             tags.compare(&group, from..to, sums.encode(), BATCH * F::LANES);
             from = to;
@@ -101,7 +101,7 @@ impl<F: Field> Multiples<F> {
     }
 
     #[inline(always)]
-    fn product(&self, digits: &[i16]) -> Sum<F> {
+    fn product(&self, digits: &[i16]) -> [F; 3] {
         match (&self.table, self.plan.constant_time) {
             (Some(table), false) => table.product(digits),
             (Some(table), true) => table.product_in_constant_time(digits),

@@ -3,7 +3,6 @@
 use zeroize::Zeroize;
 
 use super::field::Field;
-use super::point::Sum;
 use super::table::batch_invert;
 
 /// Sums that share an inversion.
@@ -41,9 +40,9 @@ impl<F: Field> Sums<F> {
         self.z.clear();
     }
 
+    /// Takes X, Y and Z.
     #[inline(always)]
-    pub fn push(&mut self, sum: &Sum<F>) {
-        let [x, y, z] = sum.coordinates();
+    pub fn push(&mut self, [x, y, z]: [F; 3]) {
         self.x.push(x);
         self.y.push(y);
         self.z.push(z);

@@ -50,29 +50,59 @@ impl<F: Field> Table<F> {
         }
     }
 
-    /// The product with a scalar, given by its digits. What is read depends on them.
+    /// X, Y and Z of the product with a scalar, given by its digits. What is read depends on them.
     #[inline(always)]
-    pub fn product(&self, digits: &[i16]) -> Sum<F> {
-        let mut sum = Sum::zero();
-        for (row, digit) in digits.iter().enumerate() {
-            if let Some(next) = digits.get(row + 1).filter(|next| **next != 0) {
-                F::prefetch(self.entry(row + 1, *next));
-            }
-            if *digit != 0 {
-                sum = sum.add::<false>(self.entry(row, *digit), *digit < 0);
-            }
-        }
-        sum
+    pub fn product(&self, digits: &[i16]) -> [F; 3] {
+        let start = match digits[0] {
+            0 => Sum::zero(),
+            digit => Sum::of::<false>(self.entry(0, digit), digit < 0),
+        };
+        self.add_rows(start, digits, 1)
     }
 
-    /// The same without an access or a branch that depends on the digits.
+    /// The same, and a point.
     #[inline(always)]
-    pub fn product_in_constant_time(&self, digits: &[i16]) -> Sum<F> {
-        let mut sum = Sum::zero();
-        for (row, digit) in digits.iter().enumerate() {
+    pub fn product_plus(&self, point: &Affine<F>, digits: &[i16]) -> [F; 3] {
+        self.add_rows(Sum::of::<false>(point, false), digits, 0)
+    }
+
+    #[inline(always)]
+    fn add_rows(&self, mut sum: Sum<F>, digits: &[i16], from: usize) -> [F; 3] {
+        let last = digits.len() - 1;
+        for row in from..last {
+            if digits[row + 1] != 0 {
+                F::prefetch(self.entry(row + 1, digits[row + 1]));
+            }
+            if digits[row] != 0 {
+                sum = sum.add::<false>(self.entry(row, digits[row]), digits[row] < 0);
+            }
+        }
+        match digits[last] {
+            0 => sum.coordinates(),
+            digit => sum.add_last::<false>(self.entry(last, digit), digit < 0),
+        }
+    }
+
+    /// `product` without an access or a branch that depends on the digits.
+    #[inline(always)]
+    pub fn product_in_constant_time(&self, digits: &[i16]) -> [F; 3] {
+        let start = Sum::of::<true>(&self.entry_in_constant_time(0, digits[0]), digits[0] < 0);
+        self.add_rows_in_constant_time(start, digits, 1)
+    }
+
+    /// `product_plus` likewise.
+    #[inline(always)]
+    pub fn product_plus_in_constant_time(&self, point: &Affine<F>, digits: &[i16]) -> [F; 3] {
+        self.add_rows_in_constant_time(Sum::of::<true>(point, false), digits, 0)
+    }
+
+    #[inline(always)]
+    fn add_rows_in_constant_time(&self, mut sum: Sum<F>, digits: &[i16], from: usize) -> [F; 3] {
+        let last = digits.len() - 1;
+        for (row, digit) in digits.iter().enumerate().take(last).skip(from) {
             sum = sum.add::<true>(&self.entry_in_constant_time(row, *digit), *digit < 0);
         }
-        sum
+        sum.add_last::<true>(&self.entry_in_constant_time(last, digits[last]), digits[last] < 0)
     }
 
     /// The entry of a row for a digit that is not 0.
