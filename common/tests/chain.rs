@@ -12,6 +12,7 @@ use aegis_common::chain::{
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::testing::chain::{TestWallet, TxBuilder, craft_block};
+use aegis_common::testing::parsers;
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -109,14 +110,23 @@ proptest! {
     fn arbitrary_and_damaged_bytes_never_panic_and_never_keep_the_hash(
         bytes in prop::collection::vec(any::<u8>(), 0..300), at: prop::sample::Index, flip in 1u8..,
     ) {
-        let _ = parse_tx(&bytes, Hash32([0; 32]));
-        let _ = parse_block(&bytes);
         let crafted = TxBuilder::new(1).pay(TestWallet::new(1).primary(), Piconero(5)).build().unwrap();
-        let mut damaged = crafted.blob.clone();
-        let at = at.index(damaged.len());
-        damaged[at] ^= flip;
+        let damage = |mut blob: Vec<u8>| {
+            let at = at.index(blob.len());
+            blob[at] ^= flip;
+            blob
+        };
+        let damaged = damage(crafted.blob.clone());
         prop_assert!(verify_tx(&damaged, None, crafted.tx.hash).is_err());
-        prop_assert!(crafted.blob.get(..at).is_none_or(|cut| verify_tx(cut, None, crafted.tx.hash).is_err()));
+        let cut = &crafted.blob[..at.index(crafted.blob.len())];
+        prop_assert!(verify_tx(cut, None, crafted.tx.hash).is_err());
+        let (block, _) = craft_block(7, Hash32([3; 32]), 0, &[crafted.tx.hash]).unwrap();
+        // What the fuzzer looks for in a longer time.
+        for bytes in [&bytes, &damaged, &damage(crafted.tx.extra.clone()), &damage(block.clone()), &block] {
+            parsers::extra(bytes);
+            parsers::transaction(bytes);
+            parsers::block(bytes);
+        }
     }
 }
 

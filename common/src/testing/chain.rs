@@ -85,6 +85,8 @@ pub struct Crafted {
     pub prunable_hash: Hash32,
     /// Secret transaction keys: the main one, then the additional ones.
     pub tx_keys: Vec<[u8; 32]>,
+    /// What each output's commitment holds: mask and amount.
+    pub openings: Vec<([u8; 32], u64)>,
 }
 
 impl TxBuilder {
@@ -166,7 +168,7 @@ impl TxBuilder {
             }
         }
         write_varint(&mut blob, self.payments.len() as u64);
-        let (mut ecdh, mut commitments) = (Vec::new(), Vec::new());
+        let (mut ecdh, mut commitments, mut openings) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (to, amount)) in (0u64..).zip(&self.payments) {
             let (shared, at) = self.shared(index, to);
             let secret = derivation_to_scalar(&shared, at);
@@ -180,6 +182,7 @@ impl TxBuilder {
             let mask = hash_to_scalar(&[b"commitment_mask", secret.as_bytes()]);
             ecdh.extend(mask_amount(&secret, amount.0.wrapping_add(self.lie).to_le_bytes()));
             commitments.extend(commitment(&mask, amount.0).unwrap_or_default());
+            openings.push((mask.to_bytes(), amount.0));
         }
         let extra = self.extra();
         write_varint(&mut blob, extra.len() as u64);
@@ -203,7 +206,7 @@ impl TxBuilder {
         let tx = verify_tx(&blob, None, hash)?;
         let count = if self.additional { self.payments.len() as u64 + 1 } else { 1 };
         let tx_keys = (0..count).map(|number| self.secret(number).to_bytes()).collect();
-        Ok(Crafted { tx, blob, pruned_length, prunable_hash, tx_keys })
+        Ok(Crafted { tx, blob, pruned_length, prunable_hash, tx_keys, openings })
     }
 }
 

@@ -20,6 +20,7 @@
 
 mod cast;
 pub mod chain;
+pub mod parsers;
 mod sim;
 
 pub use cast::{Cast, Person, contract, contract_number};
