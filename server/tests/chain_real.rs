@@ -8,7 +8,7 @@ mod monero;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
 use aegis_common::address::{Address, Network};
 use aegis_common::chain::{Found, PlainScanner, WatchKey, prove_payment, subaddress};
 use aegis_common::hash::Hash32;
@@ -25,9 +25,10 @@ fn node(url: String) -> NodeConfig {
     NodeConfig { url, login: None }
 }
 
+/// Any one of them is believed.
 fn pool(nodes: Vec<NodeConfig>) -> NodePool {
     let mut config = PoolConfig::new(Network::Regtest, nodes);
-    config.timeout = Duration::from_secs(20);
+    (config.timeout, config.agree) = (Duration::from_secs(20), 1);
     NodePool::new(&config).unwrap()
 }
 
@@ -206,13 +207,16 @@ async fn liar(real: String, change: fn(&str, &mut Value)) -> String {
         let real = real.clone();
         App::new().default_service(web::to(move |request: actix_web::HttpRequest, body: web::Bytes| {
             let url = format!("{real}{}", request.path());
-            let asked: Value = serde_json::from_slice(&body).unwrap();
-            let method = asked["method"].as_str().unwrap_or(request.path()).to_owned();
+            let asked = serde_json::from_slice(&body);
+            let path = request.path().to_owned();
             async move {
+                // It offers nothing but JSON.
+                let Ok::<Value, _>(asked) = asked else { return HttpResponse::NotFound().finish() };
+                let method = asked["method"].as_str().unwrap_or(&path);
                 let reply = reqwest::Client::new().post(url).body(body.to_vec()).send().await.unwrap();
                 let mut reply: Value = reply.json().await.unwrap();
-                change(&method, &mut reply);
-                web::Json(reply)
+                change(method, &mut reply);
+                HttpResponse::Ok().json(reply)
             }
         }))
     });
@@ -288,6 +292,11 @@ async fn dead_foreign_and_lying_nodes_are_set_aside_with_a_reason_and_an_honest_
     assert!(matches!(alone.tip().await, Err(NodeError::Lie(reason)) if reason.contains("does not link")));
     assert_eq!(alone.tip().await, Err(NodeError::NoneUsable));
 
+    // A run of blocks comes from a node that speaks JSON only, too.
+    let plain = pool(vec![node(liar(open.url(), |_, _| {}).await)]);
+    let run = plain.blocks(1..=5).await.unwrap();
+    assert_eq!((run.len(), run[0].height), (1, 1));
+
     // The followed node dies: another takes over.
     let two = pool(vec![node(open.url()), node(format!("http://127.0.0.1:{}", free_port()))]);
     assert_eq!(two.tip().await.unwrap().height, 5);
@@ -361,5 +370,94 @@ async fn a_node_is_still_believed_long_after_a_reorganisation() {
     for height in 7..20 {
         assert_eq!(nodes.tip().await.unwrap().height, height);
         daemon.mine(1, &other).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_three_nodes_one_that_is_ahead_alone_is_not_followed() {
+    let (alone, honest) = (Daemon::monerod(false).await, Daemon::monerod(false).await);
+    let [one, other] =
+        [1, 2].map(|number| aegis_common::testing::chain::TestWallet::new(number).primary().to_string());
+    honest.mine(5, &one).await;
+    alone.mine(7, &other).await;
+    let mirror = liar(honest.url(), |_, _| {}).await;
+    let mut config =
+        PoolConfig::new(Network::Regtest, vec![node(alone.url()), node(honest.url()), node(mirror)]);
+    config.max_reorg = 3;
+    let nodes = NodePool::new(&config).unwrap();
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    let status = nodes.status();
+    assert_eq!(status[0].state, NodeState::Up);
+    assert_eq!(status[0].disagreement.as_deref(), Some("too few nodes have its block 7"));
+    assert_eq!((&status[1].disagreement, &status[2].disagreement), (&None, &None));
+    alone.mine(10, &other).await;
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    let ahead = nodes.status()[0].clone();
+    assert_eq!(ahead.state, NodeState::SetAside);
+    assert_eq!(ahead.reason.as_deref(), Some("not believed: it announces block 17, others are at 5"));
+
+    // Of three that differ or are down none is believed, however long its chain.
+    let third = Daemon::monerod(false).await;
+    third.mine(17, &one).await;
+    for third in [third.url(), format!("http://127.0.0.1:{}", free_port())] {
+        config.nodes = vec![node(alone.url()), node(honest.url()), node(third)];
+        assert_eq!(NodePool::new(&config).unwrap().tip().await, Err(NodeError::Divided));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one() {
+    let daemon = Daemon::monerod(false).await;
+    let payer = Daemon::wallet(&daemon).await;
+    let miner = payer.address().await;
+    daemon.mine(80, &miner).await;
+    for _ in 0..3 {
+        payer.rpc("refresh", json!({})).await;
+        let to = json!([{ "address": miner, "amount": 1_000_000_000_000_u64 }]);
+        payer.rpc("transfer", json!({ "destinations": to })).await;
+    }
+    daemon.mine(1, &miner).await;
+    let nodes = pool(vec![node(daemon.url())]);
+    let (mut next, mut longest) = (1, 0);
+    while next <= 81 {
+        let run = nodes.blocks(next..=81).await.unwrap();
+        longest = longest.max(run.len());
+        for block in run {
+            assert_eq!(block, nodes.block(next).await.unwrap());
+            next += 1;
+        }
+    }
+    assert!(longest > 4, "{longest}");
+    assert_eq!(nodes.block(81).await.unwrap().txs.len(), 4);
+    assert_eq!(nodes.blocks(81..=90).await.unwrap().len(), 1);
+    assert_eq!(nodes.blocks(82..=90).await, Err(NodeError::Missing));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_is_seen_by_its_notice_long_before_the_next_poll() {
+    let (daemon, publisher) = Daemon::publishing().await;
+    let miner = aegis_common::testing::chain::TestWallet::new(1).primary().to_string();
+    daemon.mine(1, &miner).await;
+    let mut config = PoolConfig::new(Network::Regtest, vec![node(daemon.url())]);
+    // One that is not there, and one that is.
+    config.notices = vec![format!("127.0.0.1:{}", free_port()), publisher];
+    let nodes = Arc::new(NodePool::new(&config).unwrap());
+    let listening = Arc::clone(&nodes);
+    tokio::spawn(async move { listening.listen().await });
+    let config = Config { poll: Duration::from_secs(3_600), ..Config::default() };
+    let (list, store) = (WatchList::new(), Store::default());
+    let scanner = Arc::new(PlainScanner);
+    let follower = Follower::new(nodes, store.clone(), store, scanner, list, config);
+    let mut health = follower.health();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(follower.run(stopped));
+    let mut reaches = async |height: u64| {
+        let is_there = |health: &Health| matches!(health, Health::Following(tip) if tip.height >= height);
+        tokio::time::timeout(Duration::from_secs(120), health.wait_for(is_there)).await.unwrap().unwrap();
+    };
+    reaches(1).await;
+    for height in 2..=4 {
+        daemon.mine(1, &miner).await;
+        reaches(height).await;
     }
 }

@@ -29,7 +29,13 @@ pub struct Actors {
 pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> {
     let network = config.chain.network;
     let nodes = config.chain.nodes.iter().map(node).collect::<anyhow::Result<_>>()?;
-    let nodes = Arc::new(NodePool::new(&PoolConfig::new(network, nodes)).context("AEGIS_NODES")?);
+    let mut nodes = PoolConfig { notices: config.chain.notices.clone(), ..PoolConfig::new(network, nodes) };
+    if config.chain.nodes_agree > 0 {
+        nodes.agree = config.chain.nodes_agree;
+    }
+    let nodes = Arc::new(NodePool::new(&nodes).context("AEGIS_NODES")?);
+    let listening = Arc::clone(&nodes);
+    actix::spawn(async move { listening.listen().await });
     let path = config.chain.scan_path.unwrap_or_else(Path::best);
     let engine = Engine::new(path, config.chain.scan_constant_time);
     let scanner = BatchScanner::new(engine, config.chain.scan_threads).context("the scanner's threads")?;

@@ -52,6 +52,11 @@ impl Backlog {
         }
     }
 
+    /// The last block that anybody still has to be looked for in.
+    pub fn last(&self) -> Option<u64> {
+        self.tasks.iter().filter(|task| task.next <= task.end).map(|task| task.end).max()
+    }
+
     /// The next block to look at, and the keys to look for.
     pub fn next(&self, list: &Snapshot) -> Option<(u64, Vec<WatchKey>)> {
         let height = self.tasks.iter().filter(|task| task.next <= task.end).map(|task| task.next).min()?;

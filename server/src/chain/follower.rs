@@ -1,14 +1,15 @@
 //! The loop. One look at the chain ([`Follower::step`]) is: undo what changed, process new blocks, catch up
 //! for late escrows, look at the mempool, tell the tip. It may fail anywhere and is simply repeated.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aegis_common::chain::{Found, Scanner, Tx, WatchKey};
 use aegis_common::hash::Hash32;
 use tokio::sync::watch;
 
+use super::ahead::Ahead;
 use super::backlog::Backlog;
 use super::memory::Memory;
 use super::pace::Pace;
@@ -18,6 +19,10 @@ use crate::node::{FullBlock, Tip};
 
 /// Blocks that may come between two looks: with more the follower has been away.
 const FEW: u64 = 2;
+/// Pairs of a transaction and a key that are scanned at once: seconds at most, so that progress is saved and told often.
+const PAIRS: usize = 1 << 20;
+/// News that come sooner after a look wait for each other.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Follows one chain. The only writer of its [`Progress`].
 pub struct Follower<C, P, S> {
@@ -100,10 +105,17 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(self.config.poll) => {}
+                () = self.pause() => {}
                 _ = shutdown.wait_for(|stop| *stop) => return Ok(()),
             }
         }
+    }
+
+    /// Until the next look.
+    async fn pause(&self) {
+        let quiet = self.config.poll.min(QUIET);
+        tokio::time::sleep(quiet).await;
+        let _ = tokio::time::timeout(self.config.poll.saturating_sub(quiet), self.source.news()).await;
     }
 
     /// One look. Returns the last processed block.
@@ -130,23 +142,33 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         // the next ones.
         let mut list = self.list.snapshot();
         self.backlog.refresh(&list, at.height);
+        let mut ahead = Ahead::new(Arc::clone(&self.source), at.height + 1..=tip.height);
         while at.height < tip.height {
-            let block = self.source.block(at.height + 1).await?;
-            if block.prev != at.hash {
+            let run = ahead.next(PAIRS / list.keys.len().max(1)).await?;
+            let below = [at.hash].into_iter().chain(run.iter().map(|block| block.hash));
+            if run.iter().zip(below).any(|(block, below)| block.prev != below) {
                 return Err(FollowError::Moving);
             }
-            let next = Tip { height: block.height, hash: block.hash };
-            if !matches!(self.unsaved, Unsaved::Nothing) && self.unsaved != Unsaved::Block(next.hash) {
-                self.disown(at.height).await?;
+            for (next, found) in self.look_through(run, &list).await? {
+                if !matches!(self.unsaved, Unsaved::Nothing) && self.unsaved != Unsaved::Block(next.hash) {
+                    self.disown(at.height).await?;
+                }
+                self.unsaved = Unsaved::Block(next.hash);
+                for found in found {
+                    self.sink.deliver(Fact::Deposit { found, height: Some(next.height) }).await?;
+                }
+                self.progress.advance(next).await?;
+                self.unsaved = Unsaved::Nothing;
+                at = next;
+                self.tell_pace(&mut pace, at.height);
             }
-            self.unsaved = Unsaved::Block(next.hash);
-            self.process(block, &list).await?;
-            self.progress.advance(next).await?;
-            self.unsaved = Unsaved::Nothing;
-            at = next;
-            self.tell_pace(&mut pace, at.height);
             list = self.list.snapshot();
             self.backlog.refresh(&list, at.height);
+        }
+        // The blocks must lead to the one that the nodes agree about: else what was read is another chain, and nothing in it
+        // may become final.
+        if at.height == tip.height && at.hash != tip.hash {
+            return Err(FollowError::Moving);
         }
         self.catch_up(&list).await?;
         if self.told != Some(at) {
@@ -223,34 +245,41 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         }
     }
 
-    /// Tells every deposit in a new block. What was scanned in the mempool is not scanned again, but for keys
+    /// What of new blocks belongs to whom, block by block. What was scanned in the mempool is not scanned again, but for keys
     /// added since.
-    async fn process(&self, block: FullBlock, list: &Snapshot) -> Result<(), FollowError> {
-        let mut found = Vec::new();
+    async fn look_through(
+        &self,
+        run: Vec<FullBlock>,
+        list: &Snapshot,
+    ) -> Result<Vec<(Tip, Vec<Found>)>, FollowError> {
+        let (mut blocks, mut block_of) = (Vec::with_capacity(run.len()), HashMap::new());
         // Transactions by the position of the first key they still have to be scanned for.
         let mut groups: Vec<(usize, Vec<Tx>)> = Vec::new();
-        for tx in block.txs {
-            let mut first = 0;
-            if let Some(seen) = self.memory.get(&tx.hash) {
-                first = list.after(seen.upto);
-                found.extend(seen.found.iter().filter(|found| list.contains(found.escrow)).cloned());
+        for block in run {
+            let mut known = Vec::new();
+            for tx in block.txs {
+                let mut first = 0;
+                if let Some(seen) = self.memory.get(&tx.hash) {
+                    first = list.after(seen.upto);
+                    known.extend(seen.found.iter().filter(|found| list.contains(found.escrow)).cloned());
+                }
+                block_of.insert(tx.hash, blocks.len());
+                match groups.iter_mut().find(|(other, _)| *other == first) {
+                    Some((_, txs)) => txs.push(tx),
+                    None => groups.push((first, vec![tx])),
+                }
             }
-            match groups.iter_mut().find(|(other, _)| *other == first) {
-                Some((_, txs)) => txs.push(tx),
-                None => groups.push((first, vec![tx])),
-            }
+            blocks.push((Tip { height: block.height, hash: block.hash }, known));
         }
         for (first, txs) in groups {
             for new in self.scan(list.keys.clone(), first, txs).await? {
-                if !found.contains(&new) {
+                let block = block_of.get(&new.tx).and_then(|at| blocks.get_mut(*at));
+                if let Some((_, found)) = block.filter(|(_, found)| !found.contains(&new)) {
                     found.push(new);
                 }
             }
         }
-        for found in found {
-            self.sink.deliver(Fact::Deposit { found, height: Some(block.height) }).await?;
-        }
-        Ok(())
+        Ok(blocks)
     }
 
     async fn scan(
@@ -271,9 +300,14 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
 
     /// Looks through some old blocks for escrows that were added late.
     async fn catch_up(&mut self, list: &Snapshot) -> Result<(), FollowError> {
-        for _ in 0..self.config.backlog_blocks {
+        let mut fetched = VecDeque::new();
+        for left in (0..u64::from(self.config.backlog_blocks)).rev() {
             let Some((height, keys)) = self.backlog.next(list) else { break };
-            let block = self.source.block(height).await?;
+            if fetched.front().is_none_or(|block: &FullBlock| block.height != height) {
+                let last = self.backlog.last().map_or(height, |last| last.min(height + left));
+                fetched = self.source.blocks(height..=last).await?.into();
+            }
+            let block = fetched.pop_front().ok_or(FollowError::Moving)?;
             if self.progress.hash_at(height).await?.is_some_and(|ours| ours != block.hash) {
                 return Err(FollowError::Moving);
             }

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! NodePool ─(Source)→ Follower ─(Fact)→ Sink        facts first,
-//!                        │ ↑  └────────→ Progress    then how far we are: at least once, never lost
+//!              Ahead     │ ↑  └────────→ Progress    then how far we are: at least once, never lost
 //!                   Scanner WatchList
 //! ```
 
+mod ahead;
 mod backlog;
 mod follower;
 mod memory;
@@ -16,6 +17,7 @@ mod tests;
 mod watch_list;
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,15 +100,20 @@ pub trait Progress: Send + Sync {
 }
 
 /// Where blocks come from; [`NodePool`] in the program, a chain in memory in tests.
-pub trait Source: Send + Sync {
+pub trait Source: Send + Sync + 'static {
     /// The top block.
     fn tip(&self) -> impl Future<Output = Result<Tip, NodeError>> + Send;
     /// The hash at a height.
     fn header_hash(&self, height: u64) -> impl Future<Output = Result<Hash32, NodeError>> + Send;
-    /// The block at a height.
-    fn block(&self, height: u64) -> impl Future<Output = Result<FullBlock, NodeError>> + Send;
+    /// The blocks of a range in their order, from the first on: at least one, and as many as the source hands out at once.
+    fn blocks(
+        &self,
+        range: RangeInclusive<u64>,
+    ) -> impl Future<Output = Result<Vec<FullBlock>, NodeError>> + Send;
     /// The mempool.
     fn pool(&self) -> impl Future<Output = Result<Vec<Arc<Tx>>, NodeError>> + Send;
+    /// Returns when the source has heard of something new; it may never.
+    fn news(&self) -> impl Future<Output = ()> + Send;
 }
 
 impl Source for NodePool {
@@ -116,18 +123,21 @@ impl Source for NodePool {
     async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
         self.header_hash(height).await
     }
-    async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        self.block(height).await
+    async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        self.blocks(range).await
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         self.pool().await
+    }
+    async fn news(&self) {
+        self.news().await;
     }
 }
 
 /// How the chain is followed.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
-    /// Pause between two looks at the chain.
+    /// Longest pause between two looks at the chain; news of the source ends it.
     pub poll: Duration,
     /// Deepest reorganisation that is followed, in blocks. A deeper one stops the follower: a person must
     /// look.

@@ -1,5 +1,5 @@
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aegis_common::amount::Piconero;
 use aegis_common::chain::{PlainScanner, Scanner, WatchKey};
@@ -9,11 +9,15 @@ use uuid::Uuid;
 
 use super::*;
 
+/// Blocks that the chain in memory hands out at once.
+const RUN: usize = 3;
+
 /// A chain in memory.
 #[derive(Default)]
 struct Fake {
     blocks: Mutex<Vec<FullBlock>>,
     pool: Mutex<Vec<Arc<Tx>>>,
+    news: tokio::sync::Notify,
 }
 
 impl Fake {
@@ -53,13 +57,19 @@ impl Source for Fake {
         Ok(Tip { height: top.height, hash: top.hash })
     }
     async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
-        Ok(self.block(height).await?.hash)
+        Ok(self.blocks(height..=height).await?[0].hash)
     }
-    async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        self.blocks.lock().unwrap().get(height as usize).cloned().ok_or(NodeError::Missing)
+    async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        let blocks = self.blocks.lock().unwrap();
+        let (first, last) = (*range.start() as usize, *range.end() as usize);
+        let last = last.min(first + RUN - 1).min(blocks.len() - 1);
+        blocks.get(first..=last).map(<[_]>::to_vec).filter(|run| !run.is_empty()).ok_or(NodeError::Missing)
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         Ok(self.pool.lock().unwrap().clone())
+    }
+    async fn news(&self) {
+        self.news.notified().await;
     }
 }
 
@@ -314,6 +324,80 @@ async fn an_escrow_added_while_its_payment_waits_in_the_mempool_sees_it() {
     assert_eq!(world.scans.0.load(Ordering::SeqCst), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn news_end_the_pause_between_two_looks() {
+    let world = World::new(3);
+    let (kept, inbox, list) = (world.kept.clone(), world.inbox.clone(), world.list.clone());
+    let config = Config { poll: Duration::from_secs(3_600), ..Config::default() };
+    let follower = Follower::new(world.chain.clone(), kept, inbox, world.scans.clone(), list, config);
+    let mut health = follower.health();
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    let begun = tokio::time::Instant::now();
+    tokio::spawn(follower.run(stopped));
+    health.wait_for(|health| matches!(health, Health::Following(Tip { height: 2, .. }))).await.unwrap();
+    world.chain.mine(0, vec![]);
+    world.chain.news.notify_one();
+    health.wait_for(|health| matches!(health, Health::Following(Tip { height: 3, .. }))).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    // Without any it looks in the end.
+    world.chain.mine(0, vec![]);
+    health.wait_for(|health| matches!(health, Health::Following(Tip { height: 4, .. }))).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(3_600));
+}
+
+/// Says what the honest chain's newest block is, and serves another chain's.
+struct TwoFaced {
+    honest: Arc<Fake>,
+    other: Fake,
+    lies: AtomicBool,
+}
+
+impl Source for TwoFaced {
+    async fn tip(&self) -> Result<Tip, NodeError> {
+        self.honest.tip().await
+    }
+    async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
+        self.honest.header_hash(height).await
+    }
+    async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        let chain = if self.lies.load(Ordering::SeqCst) { &self.other } else { &*self.honest };
+        chain.blocks(range).await
+    }
+    async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
+        Ok(Vec::new())
+    }
+    async fn news(&self) {}
+}
+
+#[tokio::test]
+async fn blocks_that_do_not_lead_to_the_announced_one_become_final_for_nobody() {
+    let world = World::new(5);
+    world.follower().step().await.unwrap();
+    let other = Fake { blocks: Mutex::new(world.chain.blocks.lock().unwrap().clone()), ..Fake::default() };
+    other.mine(1, vec![world.payment(7)]);
+    for _ in 0..11 {
+        other.mine(1, vec![]);
+    }
+    for _ in 0..12 {
+        world.chain.mine(0, vec![]);
+    }
+    let source = TwoFaced { honest: world.chain.clone(), other, lies: AtomicBool::new(true) };
+    let source = Arc::new(source);
+    let (kept, inbox, list) = (world.kept.clone(), world.inbox.clone(), world.list.clone());
+    let mut follower =
+        Follower::new(source.clone(), kept, inbox, world.scans.clone(), list, Config::default());
+    world.inbox.take();
+    for _ in 0..3 {
+        assert_eq!(follower.step().await, Err(FollowError::Moving));
+        assert!(!world.inbox.take().iter().any(|fact| matches!(fact, Fact::Tip { .. })));
+    }
+    source.lies.store(false, Ordering::SeqCst);
+    follower.step().await.unwrap();
+    let facts = world.inbox.take();
+    assert_eq!(facts.first(), Some(&Fact::RolledBack { to: 4 }));
+    assert!(deposits(&facts).is_empty() && matches!(facts.last(), Some(Fact::Tip { height: 16, .. })));
+}
+
 #[tokio::test]
 async fn it_runs_until_told_to_stop() {
     let world = World::new(3);
@@ -406,5 +490,6 @@ async fn a_follower_that_was_away_says_how_far_it_is() {
         other => panic!("{other:?}"),
     });
     // The block before is the newest that was processed, while one is scanned.
-    assert_eq!(blocks.collect::<Vec<_>>(), [(4, 8, false), (5, 8, true), (6, 8, true), (7, 8, true)]);
+    // Three blocks come at once.
+    assert_eq!(blocks.collect::<Vec<_>>(), [(4, 8, false), (7, 8, true)]);
 }

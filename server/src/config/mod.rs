@@ -18,8 +18,8 @@ use aegis_common::escrow::contract::bounds;
 
 pub use read::Url;
 use read::{
-    address, between, files, flag_format, ips, network, path, piconero, plain, scan_path, socket, text, urls,
-    yes_or_no,
+    address, between, files, flag_format, ips, network, path, piconero, plain, publishers, scan_path, socket,
+    text, urls, yes_or_no,
 };
 use source::Source;
 pub use source::{Concern, ConfigError, Setting, env_example};
@@ -102,6 +102,11 @@ concerns! {
         "AEGIS_NETWORK" = "regtest" => network: Network, network;
         /// URLs of monerod's RPC, the preferred one first, separated by commas; at most 16.
         "AEGIS_NODES" = "http://127.0.0.1:18081" => nodes: Vec<Url>, urls;
+        /// How many of the nodes must have a block before it counts, 0 to 16; 0 is more than half of three or more nodes, else 1.
+        "AEGIS_NODES_AGREE" = "0" => nodes_agree: usize, between(0, 16);
+        /// Where nodes publish notices (monerod's --zmq-pub), as tcp://HOST:PORT, separated by commas; at most 16. A notice makes
+        /// the server look at the chain at once.
+        "AEGIS_NODE_NOTICES" = "" => notices: Vec<String>, publishers;
         /// Milliseconds between looks at the chain, 50 to 60000.
         "AEGIS_POLL_MILLIS" = "1000" => poll_millis: u64, between(50, 60_000);
         /// Days for which the chain is watched on after an escrow's end, 1 to 3650.
@@ -204,6 +209,9 @@ impl Config {
         if terms.max_residue.0 < terms.max_network_fee.0.div_ceil(bounds::RESIDUE) {
             return refuse("AEGIS_MAX_RESIDUE", "must not be below an eighth of AEGIS_MAX_NETWORK_FEE");
         }
+        if self.chain.nodes_agree > self.chain.nodes.len() {
+            return refuse("AEGIS_NODES_AGREE", "must not be above the number of AEGIS_NODES");
+        }
         match &terms.platform_address {
             None if terms.platform_fee_bps > 0 => {
                 return refuse("AEGIS_PLATFORM_ADDRESS", "is needed with AEGIS_PLATFORM_FEE_BPS");
@@ -254,6 +262,12 @@ mod tests {
             ("AEGIS_NODES", ""),
             ("AEGIS_NODES", "ftp://node"),
             ("AEGIS_NODES", "127.0.0.1:18081"),
+            ("AEGIS_NODES_AGREE", "2"),
+            ("AEGIS_NODES_AGREE", "17"),
+            ("AEGIS_NODE_NOTICES", "127.0.0.1:18083"),
+            ("AEGIS_NODE_NOTICES", "tcp://127.0.0.1"),
+            ("AEGIS_NODE_NOTICES", "tcp://:18083"),
+            ("AEGIS_NODE_NOTICES", "tcp://127.0.0.1:18083/path"),
             ("AEGIS_FINALITY_DEPTH", "9"),
             ("AEGIS_FINALITY_DEPTH", "101"),
             ("AEGIS_FINALITY_DEPTH", "ten"),

@@ -58,6 +58,20 @@ pub fn urls(text: &str) -> Result<Vec<Url>, String> {
     }
 }
 
+/// Addresses of ZeroMQ publishers, without the scheme.
+pub fn publishers(text: &str) -> Result<Vec<String>, String> {
+    let address = |item: &str| {
+        let address = item.strip_prefix("tcp://")?;
+        let (host, port) = address.rsplit_once(':')?;
+        let is_good = !host.is_empty() && !address.contains('/') && port.parse::<u16>().is_ok();
+        is_good.then(|| address.to_owned())
+    };
+    match list(text).map(address).collect::<Option<Vec<_>>>() {
+        Some(all) if all.len() <= MAX_NODES => Ok(all),
+        _ => Err(format!("must be at most {MAX_NODES} of tcp://HOST:PORT")),
+    }
+}
+
 pub fn network(text: &str) -> Result<Network, String> {
     let all = [Network::Mainnet, Network::Stagenet, Network::Testnet, Network::Regtest];
     let found = all.into_iter().find(|network| network.to_string() == text);

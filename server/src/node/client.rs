@@ -1,6 +1,6 @@
 //! One node: its calls, and the checks that make its answers usable.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aegis_common::address::Network;
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use super::http::{Http, outage};
+use super::runs::FIRST_RUN;
 use super::{FullBlock, NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Most transactions a restricted node hands out at once (`RESTRICTED_TRANSACTIONS_COUNT`).
@@ -32,13 +33,15 @@ pub(super) struct Node {
     number: usize,
     network: Network,
     set_aside: std::time::Duration,
-    http: Http,
+    pub(super) http: Http,
     /// The `monero-rpc` crate, for the calls it has. It can't log in reliably (nonces are bound to
     /// connections), and does not bound replies: nodes with a login take the other way.
     basics: Option<DaemonJsonRpcClient>,
     breaker: Mutex<Breaker>,
     network_seen: AtomicBool,
     knowledge: Mutex<Knowledge>,
+    /// How many blocks are asked for at once.
+    pub(super) run: AtomicUsize,
 }
 
 /// A transaction as a node gave it: its place, and the content or why it can't be read.
@@ -78,6 +81,7 @@ impl Node {
             breaker: Mutex::new(Breaker::new(config.failures, config.back_off)),
             network_seen: AtomicBool::new(false),
             knowledge: Mutex::default(),
+            run: AtomicUsize::new(FIRST_RUN),
         })
     }
 
@@ -359,13 +363,14 @@ impl Node {
         Ok(entries)
     }
 
-    /// Where a transaction is; a block it is said to be in must contain it.
-    pub async fn find(&self, wanted: Hash32) -> Result<(Tx, Place), NodeError> {
+    /// Where a transaction is, and the hash of its block, which must contain it.
+    pub async fn find(&self, wanted: Hash32) -> Result<(Tx, Place, Option<Hash32>), NodeError> {
         let (_, place, tx) = self.transactions(&[wanted]).await?.pop().ok_or(NodeError::Missing)?;
         let tx = tx.map_err(|error| match error {
             ParseError::RetiredRct(_) => NodeError::Unreadable,
             other => other.into(),
         })?;
+        let mut within = None;
         if let Place::Block(height) = place {
             let block = self.block_only(height).await?;
             if block.miner_tx.hash != wanted && !block.tx_hashes.contains(&wanted) {
@@ -373,8 +378,9 @@ impl Node {
                     "the transaction is not in the block it is said to be in".into(),
                 ));
             }
+            within = Some(block.hash);
         }
-        Ok((tx, place))
+        Ok((tx, place, within))
     }
 }
 

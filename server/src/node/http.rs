@@ -59,7 +59,7 @@ impl Http {
             error: Option<Fault>,
         }
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let reply: Envelope = parse(&self.post("/json_rpc", &body).await?)?;
+        let reply: Envelope = parse(&self.post("/json_rpc", body.to_string().into()).await?)?;
         match (reply.error, reply.result) {
             (Some(fault), _) if fault.code == TOO_BIG_HEIGHT => Err(NodeError::Missing),
             (Some(fault), _) => {
@@ -73,12 +73,12 @@ impl Http {
 
     /// A call outside JSON-RPC.
     pub async fn call<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T, NodeError> {
-        checked(parse(&self.post(path, &body).await?)?)
+        checked(parse(&self.post(path, body.to_string().into()).await?)?)
     }
 
-    async fn post(&self, path: &str, body: &Value) -> Result<Vec<u8>, NodeError> {
+    /// A request with a body of any kind (monerod does not look at the content type), and the bytes of the answer.
+    pub async fn post(&self, path: &str, body: Vec<u8>) -> Result<Vec<u8>, NodeError> {
         let _permit = self.permits.acquire().await.map_err(|error| transport(&error))?;
-        let body = body.to_string();
         let Some(login) = &self.login else {
             let response = self.send(path, &body, None).await?;
             return self.finish(response).await;
@@ -104,7 +104,7 @@ impl Http {
     async fn send(
         &self,
         path: &str,
-        body: &str,
+        body: &[u8],
         authorization: Option<String>,
     ) -> Result<Response, NodeError> {
         let mut request =
@@ -187,13 +187,13 @@ fn respond(
     challenge: &mut WwwAuthenticateHeader,
     login: &Login,
     path: &str,
-    body: &str,
+    body: &[u8],
 ) -> Result<String, NodeError> {
     let context = AuthContext::new_with_method(
         login.username.as_str(),
         login.password.as_str(),
         path,
-        Some(body.as_bytes()),
+        Some(body),
         HttpMethod::POST,
     );
     challenge.respond(&context).map(|answer| answer.to_header_string()).map_err(|_| NodeError::Login)

@@ -3,20 +3,25 @@
 //! ```text
 //! pool     fail-over, comparing tips, the remembered mempool
 //! client   one node's calls; every block and transaction is hashed again before it is believed
+//!   runs   many blocks in one call
 //! breaker  when a node may be asked again
 //! http     bounded requests, digest login
+//! notices  that there is something new
 //! ```
 //!
 //! Neither a log nor an error names a node's URL or host, which may be an onion service's: nodes are named by their
 //! position in the configured list, and of what an HTTP client says only the kind is kept.
 //!
-//! A node can still withhold data, or mine: proof of work is not checked here. Against that stand several
-//! nodes, and the rule that the chain followed never changes deeper than the configured reorganisation depth.
+//! A node can still withhold data, or mine: proof of work is not checked here. Against that stand several nodes, and the
+//! rule that the chain followed never changes deeper than the configured reorganisation depth. A block counts once as many
+//! nodes have it as must agree: of three or more nodes usually more than half; of two, the one with the longer chain is believed.
 
 mod breaker;
 mod client;
 mod http;
+mod notices;
 mod pool;
+mod runs;
 
 use std::time::Duration;
 
@@ -58,6 +63,10 @@ pub struct PoolConfig {
     pub network: Network,
     /// In order of preference; at least one.
     pub nodes: Vec<NodeConfig>,
+    /// How many nodes must have a block before it counts.
+    pub agree: usize,
+    /// Where nodes publish notices (`--zmq-pub`), as `HOST:PORT`; there may be none.
+    pub notices: Vec<String>,
     /// For each call as a whole.
     pub timeout: Duration,
     /// Calls at a time to one node. monerod takes 25 connections from one address, wallets included.
@@ -77,12 +86,19 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
-    /// The defaults: 10 s timeout, 8 calls at a time, breaker after 3 failures for 2 s and more, liars for 60
+    /// Of three or more nodes more than half; else one.
+    pub fn majority(nodes: usize) -> usize {
+        if nodes < 3 { 1 } else { nodes / 2 + 1 }
+    }
+
+    /// The defaults: most of three or more nodes must agree, 10 s timeout, 8 calls at a time, breaker after 3 failures for 2 s and more, liars for 60
     /// s, 100 blocks, 32 MiB.
     pub fn new(network: Network, nodes: Vec<NodeConfig>) -> Self {
         Self {
             network,
+            agree: Self::majority(nodes.len()),
             nodes,
+            notices: Vec::new(),
             timeout: Duration::from_secs(10),
             concurrency: 8,
             failures: 3,
@@ -168,6 +184,9 @@ pub enum NodeError {
     /// All nodes are down, set aside, or were tried in vain.
     #[error("no node can be used at the moment")]
     NoneUsable,
+    /// Too few nodes that answer have one of the newest blocks: nodes are down, the chain forks, or nodes lie.
+    #[error("too few nodes agree about the newest block")]
+    Divided,
     /// No answer: connection, timeout, HTTP status.
     #[error("node does not answer: {0}")]
     Transport(String),

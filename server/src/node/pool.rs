@@ -1,14 +1,20 @@
 //! Several nodes as one.
 
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aegis_common::chain::Tx;
 use aegis_common::hash::Hash32;
 use futures_util::future::join_all;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::client::{CHUNK, Node};
+use super::notices;
 use super::{FullBlock, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Nodes in order of preference, asked one after the other until one answers well.
@@ -22,6 +28,12 @@ pub struct NodePool {
     believed: Mutex<VecDeque<Tip>>,
     /// The mempool as last seen; `None` for what could not be read.
     mempool: Mutex<HashMap<Hash32, Option<Arc<Tx>>>>,
+    notices: Vec<String>,
+    news: Notify,
+    /// How many nodes must have a block before it counts.
+    agree: usize,
+    /// For all that one node is asked about its tip.
+    patience: Duration,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -43,7 +55,22 @@ impl NodePool {
             max_pool: config.max_pool,
             believed: Mutex::default(),
             mempool: Mutex::default(),
+            notices: config.notices.clone(),
+            news: Notify::new(),
+            agree: config.agree,
+            patience: 2 * config.timeout,
         })
+    }
+
+    /// Listens for notices that there is something new. Never ends; without it nothing but their speed is lost.
+    pub async fn listen(&self) {
+        let all = (1..).zip(&self.notices).map(|(number, at)| notices::listen(number, at, &self.news));
+        join_all(all).await;
+    }
+
+    /// Returns when a node said that it has a new block or transaction.
+    pub async fn news(&self) {
+        self.news.notified().await;
     }
 
     /// Every node with its state and the reason for it.
@@ -86,10 +113,15 @@ impl NodePool {
     }
 
     /// The highest tip that a node delivers, with a block that links to the one below and a chain that agrees
-    /// with the one followed down to the reorganisation depth. The node that serves it is asked first from
-    /// then on.
+    /// with the one followed down to the reorganisation depth, and that as many nodes have as must agree. The node that
+    /// serves it is asked first from then on.
     pub async fn tip(&self) -> Result<Tip, NodeError> {
-        let asked = self.order().map(async |(number, node)| (number, node, node.judge(node.tip().await)));
+        let asked = self.order().map(async |(number, node)| {
+            let verified = async { node.verify_tip(node.tip().await?).await };
+            let slow = || Err(NodeError::Transport("it is too slow".into()));
+            let verified = timeout(self.patience, verified).await.unwrap_or_else(|_| slow());
+            (number, node, node.judge(verified))
+        });
         let mut failure = NodeError::NoneUsable;
         let mut tips = Vec::new();
         for (number, node, tip) in join_all(asked).await {
@@ -101,16 +133,20 @@ impl NodePool {
         // Stable: among equals the followed node stays, so that two halves of a fork don't alternate.
         tips.sort_by_key(|(_, _, tip)| std::cmp::Reverse(tip.height));
         let mut chosen = None;
-        for (number, node, announced) in &tips {
-            let verified = async {
-                let tip = node.verify_tip(*announced).await?;
-                self.agrees(node, tip).await?;
-                self.forget_fork(node, tip).await?;
-                Ok(tip)
+        for (number, node, tip) in &tips {
+            if !self.is_shared(*tip, &tips).await {
+                let few = format!("too few nodes have its block {}", tip.height);
+                node.note_disagreement(Some(few));
+                failure = NodeError::Divided;
+                continue;
+            }
+            let agreed = async {
+                self.agrees(node, *tip).await?;
+                self.forget_fork(node, *tip).await
             };
-            match node.judge(verified.await) {
-                Ok(tip) => {
-                    chosen = Some((*number, tip));
+            match node.judge(agreed.await) {
+                Ok(()) => {
+                    chosen = Some((*number, *tip));
                     break;
                 }
                 Err(error) => failure = error,
@@ -119,14 +155,33 @@ impl NodePool {
         let Some((number, tip)) = chosen else { return Err(failure) };
         self.current.store(number, Ordering::Relaxed);
         self.believe(tip);
-        for (other, node, theirs) in tips.iter().filter(|(_, _, theirs)| theirs.height <= tip.height) {
-            if *other == number {
+        for (other, node, theirs) in &tips {
+            if theirs.height > tip.height {
+                // What is so far ahead no peer is about to be told of.
+                if self.agree > 1 && theirs.height > tip.height.saturating_add(self.max_reorg) {
+                    let lie = format!("it announces block {}, others are at {}", theirs.height, tip.height);
+                    let _ = node.judge::<()>(Err(NodeError::Lie(lie)));
+                }
+            } else if *other == number {
                 node.note_disagreement(None);
             } else {
                 self.compare(number, tip, node, *theirs).await;
             }
         }
         Ok(tip)
+    }
+
+    /// Whether as many nodes as must agree have this block.
+    async fn is_shared(&self, tip: Tip, tips: &[(usize, &Arc<Node>, Tip)]) -> bool {
+        if self.agree <= 1 {
+            return true;
+        }
+        let votes = tips.iter().map(async |(_, node, theirs)| match theirs.height.cmp(&tip.height) {
+            Less => false,
+            Equal => *theirs == tip,
+            Greater => timeout(self.patience, node.header_hash(tip.height)).await == Ok(Ok(tip.hash)),
+        });
+        join_all(votes).await.into_iter().filter(|has_it| *has_it).count() >= self.agree
     }
 
     /// Without proof of work a made-up chain would look as good as the real one; it can't contain the blocks
@@ -195,6 +250,27 @@ impl NodePool {
         }
     }
 
+    /// The blocks of a range with all their transactions, from the first on: at least one, and as many as fit into one
+    /// reply of a node.
+    pub async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        let agreed = lock(&self.believed).back().copied();
+        self.first(|node| {
+            let range = range.clone();
+            async move {
+                let blocks = node.blocks(range).await?;
+                let other = |tip: Tip| blocks.iter().any(|b| b.height == tip.height && b.hash != tip.hash);
+                match agreed.filter(|tip| other(*tip)) {
+                    Some(tip) => Err(NodeError::Transport(format!(
+                        "it has another block {} than was agreed on",
+                        tip.height
+                    ))),
+                    None => Ok(blocks),
+                }
+            }
+        })
+        .await
+    }
+
     /// The block at a height with all its transactions.
     pub async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
         self.first(|node| async move { node.block(height).await }).await
@@ -234,7 +310,17 @@ impl NodePool {
     /// A transaction and where it is; `None` when nodes answered and none knows it. Content and block are
     /// verified; that a node withholds it can't be excluded.
     pub async fn find(&self, hash: Hash32) -> Result<Option<(Tx, Place)>, NodeError> {
-        match self.first(|node| async move { node.find(hash).await }).await {
+        let found = self.first(|node| async move {
+            let (tx, place, block) = node.find(hash).await?;
+            // A block of another chain than the one that is followed says nothing.
+            match (place, block) {
+                (Place::Block(height), Some(block)) if self.header_hash(height).await? != block => {
+                    Err(NodeError::Missing)
+                }
+                _ => Ok((tx, place)),
+            }
+        });
+        match found.await {
             Ok(found) => Ok(Some(found)),
             Err(NodeError::Missing) => Ok(None),
             Err(error) => Err(error),

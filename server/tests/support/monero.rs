@@ -61,7 +61,18 @@ impl Daemon {
 
     /// A node with its own empty chain.
     pub async fn monerod(login: bool) -> Self {
-        let flags = "--regtest --offline --fixed-difficulty=1 --rpc-bind-ip=127.0.0.1 --no-zmq --no-igd --hide-my-port \
+        Self::node(login, vec!["--no-zmq".into()]).await
+    }
+
+    /// The same with notices of what is new, and where they come from.
+    pub async fn publishing() -> (Self, String) {
+        let address = format!("127.0.0.1:{}", free_port());
+        let zmq = vec![format!("--zmq-pub=tcp://{address}"), format!("--zmq-rpc-bind-port={}", free_port())];
+        (Self::node(false, zmq).await, address)
+    }
+
+    async fn node(login: bool, more: Vec<String>) -> Self {
+        let flags = "--regtest --offline --fixed-difficulty=1 --rpc-bind-ip=127.0.0.1 --no-igd --hide-my-port \
                      --non-interactive --disable-rpc-ban --max-concurrency=1 --log-level=0";
         Self::start("monerod", login, |dir, port| {
             let own = [
@@ -69,14 +80,21 @@ impl Daemon {
                 format!("--rpc-bind-port={port}"),
                 format!("--p2p-bind-port={}", free_port()),
             ];
-            flags.split_whitespace().map(String::from).chain(own).collect()
+            flags.split_whitespace().map(String::from).chain(own).chain(more).collect()
         })
         .await
     }
 
-    /// Wallets that talk to a node without a login.
+    /// A wallet at a node without a login.
     pub async fn wallet(node: &Self) -> Self {
-        let wallet = Self::start("monero-wallet-rpc", true, |dir, port| {
+        let wallet = Self::bare_wallet(node).await;
+        wallet.rpc("create_wallet", json!({"filename": "w", "password": "", "language": "English"})).await;
+        wallet
+    }
+
+    /// The same without a wallet in it.
+    pub async fn bare_wallet(node: &Self) -> Self {
+        Self::start("monero-wallet-rpc", true, |dir, port| {
             vec![
                 format!("--wallet-dir={dir}"),
                 format!("--rpc-bind-port={port}"),
@@ -85,9 +103,7 @@ impl Daemon {
                 "--log-level=0".into(),
             ]
         })
-        .await;
-        wallet.rpc("create_wallet", json!({"filename": "w", "password": "", "language": "English"})).await;
-        wallet
+        .await
     }
 
     /// Where it listens.

@@ -1,5 +1,6 @@
 //! A chain on which nothing happens, and nobody who listens.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use actix::{Actor, Context, Handler};
@@ -22,11 +23,14 @@ impl Source for Still {
     async fn header_hash(&self, _: u64) -> Result<Hash32, NodeError> {
         Ok(TIP.hash)
     }
-    async fn block(&self, _: u64) -> Result<FullBlock, NodeError> {
+    async fn blocks(&self, _: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
         Err(NodeError::Missing)
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         Ok(Vec::new())
+    }
+    async fn news(&self) {
+        std::future::pending().await
     }
 }
 

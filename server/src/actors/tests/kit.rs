@@ -1,5 +1,6 @@
 //! A universe for each test: database, clock, chain, sessions and the actors.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -102,13 +103,17 @@ impl Source for FakeChain {
         Ok(Tip { height: top.height, hash: top.hash })
     }
     async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
-        Ok(self.block(height).await?.hash)
+        Ok(self.blocks(height..=height).await?[0].hash)
     }
-    async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        self.blocks.lock().unwrap().get(height as usize).cloned().ok_or(NodeError::Missing)
+    async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        let blocks = self.blocks.lock().unwrap();
+        blocks.get(*range.start() as usize).map(|block| vec![block.clone()]).ok_or(NodeError::Missing)
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         Ok(self.pool.lock().unwrap().clone())
+    }
+    async fn news(&self) {
+        std::future::pending().await
     }
 }
 
