@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
 use aegis_common::address::Network;
 use aegis_common::chain::Scanner;
+use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, watch};
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use super::chain_watch::{ChainWatch, StoredProgress};
 use super::directory::{Directory, Limits};
 use super::lookup::Finder;
-use super::message::{Create, Tell};
+use super::message::{Create, Refusal, Tell};
 use super::outbox::{Deliver, Outbox};
 use super::timers::Timers;
 use super::tip::ChainTip;
@@ -180,6 +181,12 @@ impl ActorHandles {
             tip: self.tip.height(),
             chain: self.health.now(),
         }
+    }
+
+    /// Looks for a watched escrow in old blocks again, from one on, without stopping anything else. What it knows stays; what
+    /// is found is told to it. Refused as busy while it is behind, and looked for anyway.
+    pub async fn rescan(&self, id: EscrowId, from: u64) -> Result<(), Refusal> {
+        watched::rescan(&self.world, id, from).await
     }
 
     #[cfg(test)]

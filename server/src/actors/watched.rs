@@ -6,6 +6,8 @@ use aegis_common::chain::WatchKey;
 use aegis_common::escrow::state::Status;
 use aegis_common::ids::EscrowId;
 
+use super::escrow::store_refusal;
+use super::message::Refusal;
 use super::world::World;
 use crate::chain::WatchList;
 use crate::store::{MAX_PAGE, Store, StoreError, Watched};
@@ -66,6 +68,26 @@ pub(super) async fn load(store: &Store, list: &WatchList) -> Result<Vec<EscrowId
             return Ok(behind);
         }
     }
+}
+
+/// Looks for a watched escrow in old blocks again, from one on, beside everything else; before it was first watched it can have
+/// received nothing. What it was told stays told, what is found is told. A restart ends it, and another takes its place.
+pub(super) async fn rescan(world: &World, id: EscrowId, from: u64) -> Result<(), Refusal> {
+    let watched = world.store.watched_one(id).await.map_err(|error| store_refusal(id, &error))?;
+    let watched = watched.ok_or(Refusal::NotFound)?;
+    if watched.behind_from.is_some() {
+        // It is being looked for from some block on, and that must not be forgotten.
+        return Err(Refusal::Busy);
+    }
+    let from = from.max(watched.watch_from);
+    world.watched.add(key(&watched).ok_or(Refusal::Failed)?, from);
+    tracing::info!(escrow = %id, from, "an escrow is looked for again");
+    // It may have missed something in this very moment: that must not be forgotten.
+    let now = world.store.watched_one(id).await.map_err(|error| store_refusal(id, &error))?;
+    if now.is_some_and(|now| now.behind_from.is_some()) {
+        world.watch_again(id).await.map_err(|error| store_refusal(id, &error))?;
+    }
+    Ok(())
 }
 
 /// What an escrow is scanned for with. One that can't be read must not keep all others from being watched.

@@ -12,12 +12,12 @@ use aegis_common::wire::escrow::{
     CreateEscrowRequest, EscrowPage, EscrowView, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
 };
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::body::{Body, STATEMENT};
-use super::caller::Caller;
+use super::caller::{Caller, Only, Operators};
 use super::docs::Refused;
 use super::headers::{IdempotencyKey, IfMatch, etag, is_fresh};
 use super::problem::ApiError;
@@ -250,4 +250,35 @@ pub async fn deposits(
     id: Path<EscrowId>,
 ) -> Result<Json<Vec<SlotView>>, ApiError> {
     Ok(Json(state.view(&state.escrows.one(caller.user(), *id).await?).deposits))
+}
+
+/// Which blocks to look through again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct RescanRequest {
+    /// Height of the first one, up to the newest.
+    from_height: u64,
+}
+
+/// Look for a watched escrow's deposits in old blocks again, beside everything else. What it knows stays, what is found is
+/// added; a restart ends it, and another takes its place. 503 while the escrow is behind, and looked for anyway. For operators.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow")),
+    request_body = RescanRequest,
+    responses((status = 202, description = "It has begun"), Refused)
+)]
+#[post("/api/v1/escrows/{id}/rescan")]
+pub async fn rescan(
+    _: Only<Operators>,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    body: Body<RescanRequest>,
+) -> Result<HttpResponse, ApiError> {
+    if body.0.from_height > state.height() {
+        return Err(ApiError::invalid("fromHeight", "must not lie above the newest block"));
+    }
+    (state.rescan)(*id, body.0.from_height).await?;
+    Ok(HttpResponse::Accepted().finish())
 }

@@ -18,10 +18,12 @@ pub mod trace;
 use std::sync::Arc;
 
 use actix::{Addr, Recipient};
+use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
+use futures_util::future::BoxFuture;
 
 use crate::accounts::Accounts;
-use crate::actors::message::{Create, Tell};
+use crate::actors::message::{Create, Refusal, Tell};
 use crate::actors::sessions::Sessions;
 use crate::actors::{self, ChainTip};
 use crate::crypto::token::Tokens;
@@ -31,6 +33,9 @@ use crate::store::Store;
 use limits::RateLimits;
 use problem::ApiError;
 use tickets::Tickets;
+
+/// Begins to look for an escrow in old blocks again, from one on.
+pub type Rescan = Box<dyn Fn(EscrowId, u64) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync>;
 
 /// All that handlers work with; every worker thread shares it.
 pub struct State {
@@ -52,6 +57,8 @@ pub struct State {
     pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
     /// How the actors and the chain follower are.
     pub actors: Box<dyn Fn() -> actors::Status + Send + Sync>,
+    /// Looks for an escrow in old blocks again.
+    pub rescan: Rescan,
     /// To the actors that own escrows.
     pub tell: Recipient<Tell>,
     /// To the actor that makes escrows.

@@ -123,6 +123,13 @@ pub fn start(
             let handles = actors.handles.clone();
             move || handles.status()
         }),
+        rescan: Box::new({
+            let handles = actors.handles.clone();
+            move |id, from| {
+                let handles = handles.clone();
+                Box::pin(async move { handles.rescan(id, from).await })
+            }
+        }),
         tell: actors.handles.tell.clone(),
         create: actors.handles.create.clone(),
         sessions: actors.sessions,

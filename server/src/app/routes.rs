@@ -52,6 +52,7 @@ routes! {
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act;
     GET "/api/v1/escrows/{id}/transcript" => escrows::transcript;
     GET "/api/v1/escrows/{id}/deposits" => escrows::deposits;
+    POST "/api/v1/escrows/{id}/rescan" => escrows::rescan;
     GET "/api/v1/events" => events::feed;
     POST "/api/v1/ws/ticket" => events::ticket;
     GET "/api/v1/ws" => ws::connect;

@@ -187,3 +187,19 @@ async fn the_initiator_deletes_an_escrow_and_lists_tell_it() {
     assert_eq!(found, made);
     assert_eq!(list("status=PENDING_FUNDING".to_owned()).await.escrows.len(), 4);
 }
+
+#[actix_web::test]
+async fn only_operators_have_blocks_looked_through_again_and_only_for_what_is_watched() {
+    let server = server().await;
+    let [buyer, seller, _] = server.people().await;
+    let operator = server.person("the-operator", 9, AccountRole::Operator).await;
+    let path = format!("/api/v1/escrows/{}/rescan", server.escrow(&buyer, &seller, "key").await.id);
+    let ask = async |who: &Person, body| server.post(&path, who, &body).send().await.unwrap();
+    problem(ask(&buyer, json!({ "fromHeight": 0 })).await, Code::Forbidden).await;
+    // No node is there: there is no block above zero.
+    problem(ask(&operator, json!({ "fromHeight": 1 })).await, Code::Invalid).await;
+    problem(ask(&operator, json!({ "fromHeight": -1 })).await, Code::Invalid).await;
+    problem(ask(&operator, json!({})).await, Code::Invalid).await;
+    // It has no address yet.
+    problem(ask(&operator, json!({ "fromHeight": 0 })).await, Code::NotFound).await;
+}

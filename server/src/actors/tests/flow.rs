@@ -11,6 +11,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::testing::chain::{Crafted, TxBuilder};
 
+use super::super::message::Refusal;
 use super::kit::{Server, Universe, until};
 
 /// What the crafted transactions pay.
@@ -197,6 +198,35 @@ async fn after_a_restart_the_escrow_is_watched_from_where_the_chain_was_left() {
     assert_eq!(server.handles.status().watched, 1);
     let seen = |event: &Event| matches!(event, Event::DepositSeen { .. });
     assert_eq!(server.count(id, seen).await, 1);
+    server.check_replay(id).await;
+    server.stop();
+}
+
+#[actix::test]
+async fn a_deposit_that_was_overlooked_is_found_when_the_blocks_are_looked_through_again() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    let before = universe.chain.height();
+    let is_told = async || server.store.watched_one(id).await.unwrap().unwrap().behind_from.is_none();
+    until("the escrow is watched", is_told).await;
+    // Whatever the reason would be.
+    server.handles.world().watched.remove(id);
+    universe.chain.mine(0, 12, vec![deposit(&universe, 5).tx]);
+    let top = universe.chain.height();
+    until("the blocks are followed", async || server.handles.tip.height() == Some(top)).await;
+    assert_eq!(server.status(id).await, Status::PendingFunding);
+    let nobody = EscrowId(uuid::Uuid::nil());
+    assert!(matches!(server.handles.rescan(nobody, 0).await, Err(Refusal::NotFound)));
+    server.handles.rescan(id, before + 1).await.unwrap();
+    reaches(&server, id, Status::Active).await;
+    // What is known is no news.
+    let version = server.read(id).await.version;
+    server.handles.rescan(id, before + 1).await.unwrap();
+    // A look goes through fifty old blocks before it tells the new one.
+    universe.chain.mine(0, 1, vec![]);
+    until("they are looked through", async || server.handles.tip.height() == Some(top + 1)).await;
+    assert_eq!(server.read(id).await.version, version);
     server.check_replay(id).await;
     server.stop();
 }
