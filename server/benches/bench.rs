@@ -1,5 +1,6 @@
 //! Measures what the server promises about speed, each beside a plain baseline on the same machine, and
-//! writes `target/bench/results.json`: a list of `{name, value, unit, baseline, ratio}`.
+//! writes `target/bench/results.json`: a list of `{name, value, unit, baseline, ratio}`. What concerns the scanner's engine is
+//! drawn as well, in the terminal and as `target/bench/scan.png`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench fails by panicking")]
 #![allow(clippy::print_stdout, reason = "results are for a person to read")]
@@ -8,16 +9,24 @@
 mod actors;
 #[path = "suite/commit.rs"]
 mod commit;
+#[path = "../tests/support/monero.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod monero;
+#[path = "suite/node.rs"]
+mod node;
 #[path = "../tests/support/people.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod people;
+#[path = "suite/plot.rs"]
+mod plot;
 #[path = "../tests/support/postgres.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod postgres;
+#[path = "../tests/support/ring.rs"]
+mod ring;
 #[path = "../tests/support/rows.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod rows;
-
 #[path = "suite/scan.rs"]
 mod scan;
 #[path = "../tests/support/still.rs"]
@@ -53,12 +62,15 @@ fn main() {
     }
     let mut results = scan::measure();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    results.extend(runtime.block_on(node::measure()));
     results.extend(runtime.block_on(commit::measure()));
     results.extend(runtime.block_on(actors::measure()));
     table(&results);
+    plot::terminal(&results);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&dir).unwrap();
     std::fs::write(dir.join("results.json"), serde_json::to_string_pretty(&results).unwrap()).unwrap();
+    plot::picture(&results, &dir.join("scan.png"));
 }
 
 fn table(results: &[Measured]) {

@@ -1,9 +1,10 @@
 //! The scanner: its engine beside a plain loop of curve25519-dalek in the same process, what is built on it, and a day of the
 //! chain caught up in a process of its own.
 
+use std::ops::RangeInclusive;
 use std::process::Command as Process;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aegis_common::address::{Address, AddressKind};
@@ -29,7 +30,7 @@ use crate::Measured;
 /// Measurements of each kind, of which the median counts.
 const ROUNDS: usize = 5;
 /// View keys, and transaction keys that make the work long enough to measure.
-const SIZES: [(usize, usize); 5] = [(1, 1_024), (10, 512), (100, 64), (1_000, 16), (10_000, 16)];
+pub const SIZES: [(usize, usize); 5] = [(1, 1_024), (10, 512), (100, 64), (1_000, 16), (10_000, 16)];
 /// Pairs that the plain loop takes for one measurement.
 const PLAIN: usize = 1_000;
 const ESCROWS: u64 = 10_000;
@@ -48,11 +49,13 @@ pub fn measure() -> Vec<Measured> {
     all
 }
 
-fn paths() -> impl Iterator<Item = Path> {
+/// The paths that the processor has.
+pub fn paths() -> impl Iterator<Item = Path> {
     Path::ALL.into_iter().filter(|path| path.is_available())
 }
 
-fn name(path: Path) -> String {
+/// A path's name in results.
+pub fn name(path: Path) -> String {
     format!("{path:?}").to_lowercase()
 }
 
@@ -287,19 +290,24 @@ impl Source for Made {
     async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
         Ok(hash_of(height))
     }
-    async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
+    async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
+        let height = *range.start();
         let of = |block: u64| (block - FIRST) * TRANSACTIONS / BLOCKS;
         let seeds = of(height - 1)..of(height);
         let txs = seeds.map(|seed| transaction(seed, &self.0).build().unwrap().tx).collect();
-        Ok(FullBlock { height, hash: hash_of(height), prev: hash_of(height - 1), txs })
+        Ok(vec![FullBlock { height, hash: hash_of(height), prev: hash_of(height - 1), txs }])
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
         Ok(Vec::new())
     }
+    async fn news(&self) {
+        std::future::pending().await
+    }
 }
 
+/// Counts deposits.
 #[derive(Clone, Default)]
-struct Counted(Arc<AtomicUsize>);
+pub struct Counted(pub Arc<AtomicUsize>);
 
 impl Sink for Counted {
     async fn deliver(&self, fact: Fact) -> Result<(), SinkError> {
@@ -310,19 +318,26 @@ impl Sink for Counted {
     }
 }
 
-/// In memory, from the first block on.
-#[derive(Clone, Default)]
-struct At(Arc<std::sync::Mutex<Option<Tip>>>);
+/// How far it is, in memory.
+#[derive(Clone)]
+pub struct At(Arc<Mutex<Tip>>);
+
+impl At {
+    /// As if all blocks up to this one had been followed.
+    pub fn new(tip: Tip) -> Self {
+        Self(Arc::new(Mutex::new(tip)))
+    }
+}
 
 impl Progress for At {
     async fn load(&self) -> Result<Option<Tip>, ProgressError> {
-        Ok(Some(self.0.lock().unwrap().unwrap_or(Tip { height: FIRST, hash: hash_of(FIRST) })))
+        Ok(Some(*self.0.lock().unwrap()))
     }
-    async fn hash_at(&self, height: u64) -> Result<Option<Hash32>, ProgressError> {
-        Ok(Some(hash_of(height)))
+    async fn hash_at(&self, _: u64) -> Result<Option<Hash32>, ProgressError> {
+        Ok(None)
     }
     async fn advance(&self, tip: Tip) -> Result<(), ProgressError> {
-        *self.0.lock().unwrap() = Some(tip);
+        *self.0.lock().unwrap() = tip;
         Ok(())
     }
     async fn rewind(&self, _: u64) -> Result<(), ProgressError> {
@@ -336,7 +351,8 @@ async fn catch_up() -> Day {
     let scanner = Arc::new(BatchScanner::new(Engine::new(Path::best(), false), 0).unwrap());
     let (found, config) = (Counted::default(), Config { poll: Duration::from_secs(1), ..Config::default() });
     let source = Arc::new(Made(strangers()));
-    let mut follower = Follower::new(source, At::default(), found.clone(), scanner, list, config);
+    let at = At::new(Tip { height: FIRST, hash: hash_of(FIRST) });
+    let mut follower = Follower::new(source, at, found.clone(), scanner, list, config);
     let begin = Instant::now();
     let tip = follower.step().await.unwrap();
     let seconds = begin.elapsed().as_secs_f64();
