@@ -234,16 +234,14 @@ impl Deposits {
     }
 
     /// Of outputs with one key the largest counts, but none in the pool before one in a block; of equals the one in the lower
-    /// block, as with wallet2, and the first seen. One in a block that counts for nothing itself, because it is locked, keeps
-    /// lesser ones from counting: wallets put it in their place all the same.
+    /// block, as with wallet2, and the first seen.
     fn count_keys_once(&mut self) {
         let eligible = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
-        let competes = |deposit: &&Deposit| eligible(deposit) || deposit.height.is_some();
         let rank =
             |deposit: &Deposit| (deposit.height.is_some(), deposit.amount, std::cmp::Reverse(deposit.height));
         let before = self.0.clone();
         for deposit in self.0.iter_mut().filter(|deposit| eligible(deposit)) {
-            let same = before.iter().filter(competes).filter(|other| other.key == deposit.key);
+            let same = before.iter().filter(|other| other.key == deposit.key && eligible(other));
             // `max_by_key` takes the last of equals; reversed, the first.
             let counts = same.rev().max_by_key(|other| rank(other)).map(|other| other.output);
             deposit.refused = (counts != Some(deposit.output)).then_some(Refusal::DuplicateKey);

@@ -2,7 +2,6 @@
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::Refusal::{DuplicateKey, Locked};
 use aegis_common::escrow::deposits::{MAX_OUTPUTS, Sighting, Slot};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::state::Status;
@@ -127,29 +126,6 @@ fn a_larger_copy_of_a_key_does_not_take_back_that_the_escrow_is_funded() {
     // Should it vanish, nothing has changed.
     sim.rewind(sim.tip - 1).unwrap();
     assert_eq!(sim.status(), Status::Active);
-}
-
-#[test]
-fn a_locked_copy_keeps_a_part_from_being_waited_for_that_no_wallet_has_any_more() {
-    let mut sim = Sim::new(contract());
-    sim.ready();
-    let (amount, small) = (sim.escrow.contract.amount, sim.escrow.contract.dust_limit.0);
-    let payment = sim.fund(Slot::Payment, amount);
-    let part = sim.output(Slot::Payment, Piconero(small));
-    sim.see(Sighting { height: Some(sim.tip), ..part }).unwrap();
-    sim.mine(u64::from(sim.escrow.contract.finality_depth));
-    sim.say(Role::Buyer, Act::Confirm {}).unwrap();
-    let spent = |sim: &Sim| sim.escrow.deposits.received().unwrap().payment;
-    assert_eq!(spent(&sim), Piconero(amount.0 + small));
-    let copy = sim.output(Slot::Payment, Piconero(small + 1));
-    let locked = Sighting { key: part.key, locked: true, ..copy };
-    sim.see(locked).unwrap();
-    assert_eq!(spent(&sim), Piconero(amount.0 + small), "in the pool it takes nothing's place");
-    sim.see(Sighting { height: Some(sim.tip), ..locked }).unwrap();
-    let refused = |output| sim.escrow.deposits.get(output).unwrap().refused;
-    assert_eq!((refused(part.output), refused(copy.output)), (Some(DuplicateKey), Some(Locked)));
-    assert_eq!((refused(payment), spent(&sim)), (None, amount));
-    assert!(sim.escrow.payable());
 }
 
 #[test]
