@@ -390,6 +390,13 @@ async fn of_three_nodes_one_that_is_ahead_alone_is_not_followed() {
     assert_eq!(status[0].state, NodeState::Up);
     assert_eq!(status[0].disagreement.as_deref(), Some("too few nodes have its block 7"));
     assert_eq!((&status[1].disagreement, &status[2].disagreement), (&None, &None));
+    // What it says of a block counts no more.
+    let agreed = honest.rpc("get_block_header_by_height", json!({"height": 4})).await;
+    assert_eq!(
+        nodes.header_hash(4).await.unwrap().to_string(),
+        agreed["block_header"]["hash"].as_str().unwrap()
+    );
+    assert_eq!(nodes.header_hash(7).await, Err(NodeError::Missing));
     alone.mine(10, &other).await;
     assert_eq!(nodes.tip().await.unwrap().height, 5);
     let ahead = nodes.status()[0].clone();

@@ -166,8 +166,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.backlog.refresh(&list, at.height);
         }
         // The blocks must lead to the one that the nodes agree about: else what was read is another chain, and nothing in it
-        // may become final.
-        if at.height == tip.height && at.hash != tip.hash {
+        // may become final. A node that lags says nothing of what was told before.
+        if at != tip && self.told != Some(at) {
             return Err(FollowError::Moving);
         }
         self.catch_up(&list).await?;
@@ -232,6 +232,8 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
                     return Ok(at);
                 }
                 tracing::warn!(to = height, from = at.height, "chain reorganised");
+                // No deadline may pass while what is final is taken back and told again.
+                self.tell_pace(&mut Some(Pace::new(height, tip.height, Instant::now())), height);
                 self.disown(height).await?;
                 self.progress.rewind(height).await?;
                 self.backlog.roll_back(height);

@@ -245,6 +245,26 @@ async fn reorganisations_from_1_to_100_blocks_are_undone_and_told_again_and_a_de
 }
 
 #[tokio::test]
+async fn while_a_reorganisation_is_undone_the_chain_is_not_said_to_be_followed() {
+    let world = World::new(20);
+    world.follower().step().await.unwrap();
+    let onlooker = Arc::new(Onlooker::default());
+    let (kept, inbox, list) = (world.kept.clone(), world.inbox.clone(), world.list.clone());
+    let mut follower =
+        Follower::new(world.chain.clone(), kept, inbox, onlooker.clone(), list, Config::default());
+    *onlooker.health.lock().unwrap() = Some(follower.health());
+    world.chain.pop(1);
+    world.chain.mine(1, vec![]);
+    world.chain.mine(1, vec![]);
+    follower.step().await.unwrap();
+    let seen = onlooker.seen.lock().unwrap();
+    assert!(
+        !seen.is_empty() && seen.iter().all(|health| matches!(health, Health::CatchingUp(_))),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_node_that_lags_rolls_nothing_back() {
     let world = World::new(20);
     let mut follower = world.follower();
@@ -253,6 +273,10 @@ async fn a_node_that_lags_rolls_nothing_back() {
     world.chain.pop(5);
     follower.step().await.unwrap();
     assert!(world.inbox.take().is_empty());
+    // Somebody who was told nothing yet is not told a height that nobody confirms.
+    let mut anew = world.follower();
+    assert_eq!(anew.step().await, Err(FollowError::Moving));
+    assert!(!world.inbox.take().iter().any(|fact| matches!(fact, Fact::Tip { .. })));
 }
 
 #[tokio::test]

@@ -36,8 +36,15 @@ pub struct NodePool {
     patience: Duration,
 }
 
+/// Blocks by which nodes on one chain may differ: news travel for seconds.
+const NEAR: u64 = 2;
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn too_slow() -> NodeError {
+    NodeError::Transport("it is too slow".into())
 }
 
 impl NodePool {
@@ -118,8 +125,7 @@ impl NodePool {
     pub async fn tip(&self) -> Result<Tip, NodeError> {
         let asked = self.order().map(async |(number, node)| {
             let verified = async { node.verify_tip(node.tip().await?).await };
-            let slow = || Err(NodeError::Transport("it is too slow".into()));
-            let verified = timeout(self.patience, verified).await.unwrap_or_else(|_| slow());
+            let verified = timeout(self.patience, verified).await.unwrap_or_else(|_| Err(too_slow()));
             (number, node, node.judge(verified))
         });
         let mut failure = NodeError::NoneUsable;
@@ -179,6 +185,8 @@ impl NodePool {
         let votes = tips.iter().map(async |(_, node, theirs)| match theirs.height.cmp(&tip.height) {
             Less => false,
             Equal => *theirs == tip,
+            // It knows that this is not the newest: two nodes of which one is stuck must not pass for a chain that stands.
+            Greater if theirs.height > tip.height.saturating_add(NEAR) => false,
             Greater => timeout(self.patience, node.header_hash(tip.height)).await == Ok(Ok(tip.hash)),
         });
         join_all(votes).await.into_iter().filter(|has_it| *has_it).count() >= self.agree
@@ -276,9 +284,25 @@ impl NodePool {
         self.first(|node| async move { node.block(height).await }).await
     }
 
-    /// The hash of the block at a height.
+    /// The hash of the block at a height, as many nodes saying so as must agree: one alone could make its own chain pass for the
+    /// followed one.
     pub async fn header_hash(&self, height: u64) -> Result<Hash32, NodeError> {
-        self.first(|node| async move { node.header_hash(height).await }).await
+        if self.agree <= 1 {
+            return self.first(|node| async move { node.header_hash(height).await }).await;
+        }
+        let asked = self.order().map(async |(_, node)| {
+            let answer = async {
+                node.ensure_network().await?;
+                node.header_hash(height).await
+            };
+            node.judge(timeout(self.patience, answer).await.unwrap_or_else(|_| Err(too_slow())))
+        });
+        let answers = join_all(asked).await;
+        let agreed = |answer: &&Result<Hash32, NodeError>| {
+            matches!(answer, Ok(_) | Err(NodeError::Missing))
+                && answers.iter().filter(|other| other == answer).count() >= self.agree
+        };
+        answers.iter().find(agreed).cloned().unwrap_or(Err(NodeError::Divided))
     }
 
     /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
