@@ -7,12 +7,14 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::DefaultOutcome;
 use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::setup::Stage;
+use aegis_common::escrow::state::Status;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::escrow::EscrowView;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::Value;
 
+use super::stories::FUNDING_LIMIT;
 use super::{Deal, Story, expiry};
 use crate::participant::Refused;
 use crate::world::{Person, World};
@@ -41,17 +43,36 @@ impl<'w> Open<'w> {
         self.world.person(name)
     }
 
-    /// A command of a person about this escrow: `aegis VERB ID …`.
+    /// A command of a person about this escrow: `aegis VERB ID …`. All stories are on one chain: where the reorganisation of
+    /// another takes back, at this very moment, that the payment is final, the person waits for it and says the same again.
     pub async fn act(&self, name: &str, verb: &str, more: &[&str]) -> Result<Value> {
         self.say(&format!("{name} says {verb} {}", more.join(" ")));
         let arguments: Vec<&str> = [verb, &self.id_text].into_iter().chain(more.iter().copied()).collect();
-        self.person(name)?.program.cmd(&arguments).await
+        let person = self.person(name)?;
+        match person.program.cmd(&arguments).await {
+            Err(error) if is_taken_back(&error) => {
+                self.say("a reorganisation has taken back that the payment is final");
+                wait(self, "the payment to be final again", FUNDING_LIMIT, |view| {
+                    Ok((view.status == Status::Active).then_some(()))
+                })
+                .await?;
+                self.say(&format!("{name} says {verb} again"));
+                person.program.cmd(&arguments).await
+            }
+            said => said,
+        }
     }
 
     /// A line of the timeline.
     pub fn say(&self, text: &str) {
         self.world.timeline.say(self.story.name(), text.trim_end());
     }
+}
+
+/// Whether a word was refused because the payment is not final any more.
+fn is_taken_back(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|it| it.code == "wrong_state" && it.message.contains(Status::PendingFunding.wire()))
 }
 
 /// The buyer proposes the deal; ends when all three programs have set up the wallet and attested its address.

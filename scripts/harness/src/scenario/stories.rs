@@ -16,7 +16,7 @@ use super::{Deal, Ending};
 use crate::world::World;
 
 /// Deposits need ten blocks, the server and eight wallets share the machine.
-const FUNDING_LIMIT: Duration = Duration::from_secs(240);
+pub(super) const FUNDING_LIMIT: Duration = Duration::from_secs(240);
 /// Signing, ten blocks, and the expiry where a story waits for it.
 const END_LIMIT: Duration = Duration::from_secs(900);
 
