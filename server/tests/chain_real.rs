@@ -202,13 +202,13 @@ async fn real_payments_are_found_proven_mined_and_rolled_back() {
 }
 
 /// A node that forwards to a real one and changes what it says.
-async fn liar(real: String, change: fn(&str, &mut Value)) -> String {
+async fn liar(real: String, change: impl Fn(&str, &mut Value) + Clone + Send + 'static) -> String {
     let server = HttpServer::new(move || {
-        let real = real.clone();
+        let (real, change) = (real.clone(), change.clone());
         App::new().default_service(web::to(move |request: actix_web::HttpRequest, body: web::Bytes| {
             let url = format!("{real}{}", request.path());
             let asked = serde_json::from_slice(&body);
-            let path = request.path().to_owned();
+            let (path, change) = (request.path().to_owned(), change.clone());
             async move {
                 // It offers nothing but JSON.
                 let Ok::<Value, _>(asked) = asked else { return HttpResponse::NotFound().finish() };
@@ -402,6 +402,25 @@ async fn of_three_nodes_one_that_is_ahead_alone_is_not_followed() {
     let ahead = nodes.status()[0].clone();
     assert_eq!(ahead.state, NodeState::SetAside);
     assert_eq!(ahead.reason.as_deref(), Some("not believed: it announces block 17, others are at 5"));
+
+    // Nor do its blocks, though it says the others' tip and is asked first.
+    let own = alone.rpc("get_block", json!({"height": 3})).await;
+    let two_faced = move |method: &str, reply: &mut Value| {
+        if method == "get_block" && reply["result"]["block_header"]["height"] == json!(3) {
+            reply["result"] = own.clone();
+        }
+    };
+    let two_faced = liar(honest.url(), two_faced).await;
+    config.nodes = vec![node(two_faced), node(honest.url()), node(honest.url())];
+    let nodes = NodePool::new(&config).unwrap();
+    assert_eq!(nodes.tip().await.unwrap().height, 5);
+    let agreed = honest.rpc("get_block_header_by_height", json!({"height": 3})).await;
+    for range in [3..=3, 3..=5] {
+        let run = nodes.blocks(range).await.unwrap();
+        assert_eq!(run[0].hash.to_string(), agreed["block_header"]["hash"].as_str().unwrap());
+    }
+    let reason = nodes.status()[0].reason.clone().unwrap();
+    assert!(reason.contains("another block 3 than the others"), "{reason}");
 
     // Of three that differ or are down none is believed, however long its chain.
     let third = Daemon::monerod(false).await;

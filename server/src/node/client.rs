@@ -94,6 +94,8 @@ impl Node {
         let mut breaker = lock(&self.breaker);
         match &outcome {
             Ok(_) | Err(NodeError::Missing | NodeError::Unreadable) => breaker.succeed(),
+            // Others are silent or disagree: that says nothing of this one.
+            Err(NodeError::Divided) => {}
             Err(error @ (NodeError::Lie(_) | NodeError::WrongNetwork(_) | NodeError::Parse(_))) => {
                 tracing::warn!(node = self.number, %error, "node set aside");
                 self.network_seen.store(false, Ordering::Relaxed);

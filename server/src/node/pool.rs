@@ -259,21 +259,25 @@ impl NodePool {
     }
 
     /// The blocks of a range with all their transactions, from the first on: at least one, and as many as fit into one
-    /// reply of a node.
+    /// reply of a node. They link to each other, and the last is on the chain that the nodes agree about, so all are.
     pub async fn blocks(&self, range: RangeInclusive<u64>) -> Result<Vec<FullBlock>, NodeError> {
         let agreed = lock(&self.believed).back().copied();
         self.first(|node| {
             let range = range.clone();
             async move {
                 let blocks = node.blocks(range).await?;
+                let Some(last) = blocks.last() else { return Err(NodeError::Missing) };
                 let other = |tip: Tip| blocks.iter().any(|b| b.height == tip.height && b.hash != tip.hash);
-                match agreed.filter(|tip| other(*tip)) {
-                    Some(tip) => Err(NodeError::Transport(format!(
-                        "it has another block {} than was agreed on",
-                        tip.height
-                    ))),
-                    None => Ok(blocks),
+                let is_agreed = agreed.is_some_and(|tip| tip.height == last.height && tip.hash == last.hash);
+                if agreed.is_some_and(other)
+                    || (self.agree > 1
+                        && !is_agreed
+                        && self.header_hash(last.height).await? != last.hash)
+                {
+                    let other = format!("it has another block {} than the others", last.height);
+                    return Err(NodeError::Transport(other));
                 }
+                Ok(blocks)
             }
         })
         .await
