@@ -3,14 +3,23 @@
 //! Every on-chain fact can be undone until it is final, so an output is *seen* (in the pool, or in a block that was
 //! undone), *confirmed* (in a block) or *final* (in a block at least the contract's depth below the tip).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
 use crate::amount::Piconero;
 use crate::hash::{Hash32, Key32};
 
-/// Outputs recorded for one escrow: the [rooms](Slot::room) of all slots together.
-pub const MAX_OUTPUTS: usize = 64;
+/// Output keys recorded for one escrow: the [rooms](Slot::room) of all slots together.
+pub const MAX_KEYS: usize = 64;
+
+/// Outputs of one key that are recorded: the one that the escrow is funded by, the one that counts now, and one that would
+/// count again should the latter be undone.
+pub const MAX_COPIES: usize = 3;
+
+/// Outputs recorded for one escrow.
+pub const MAX_OUTPUTS: usize = MAX_KEYS * MAX_COPIES;
 
 /// An output by its place.
 #[derive(
@@ -44,8 +53,8 @@ impl Slot {
         Self::ALL.get(usize::try_from(minor).ok()?).copied()
     }
 
-    /// Outputs recorded in this slot, so that nobody can bloat an escrow by paying to it, nor keep a payment out of one slot
-    /// by paying to another. A full slot takes another only by [`Deposits::make_room`].
+    /// Output keys recorded in this slot, so that nobody can bloat an escrow by paying to it, nor keep a payment out of one
+    /// slot by paying to another. A full slot takes another only by [`Deposits::make_room`].
     pub const fn room(self) -> usize {
         match self {
             Self::Payment => 32,
@@ -146,7 +155,7 @@ impl Deposits {
         self.0.iter().find(|deposit| deposit.output == output)
     }
 
-    /// Records a sighting. `None` where it changes nothing or the slot holds too many outputs already.
+    /// Records a sighting. `None` where it changes nothing, or finds no room.
     pub fn sight(&self, seen: &Sighting, dust: Piconero) -> Option<(Self, Deposit)> {
         let mut next = self.clone();
         if let Some(known) = next.0.iter_mut().find(|deposit| deposit.output == seen.output) {
@@ -157,8 +166,10 @@ impl Deposits {
             known.height = seen.height;
             known.is_final = false;
         } else {
-            if self.is_full(seen.slot) {
-                return None;
+            match self.copies(seen.key).count() {
+                0 if self.is_full(seen.slot) => return None,
+                MAX_COPIES.. => return None,
+                _ => {}
             }
             let refused = refusal(seen, dust);
             let Sighting { output, key, slot, amount, height, locked: _ } = *seen;
@@ -170,31 +181,44 @@ impl Deposits {
     }
 
     fn is_full(&self, slot: Slot) -> bool {
-        self.0.iter().filter(|deposit| deposit.slot == slot).count() >= slot.room()
+        let of_slot = self.0.iter().filter(|deposit| deposit.slot == slot);
+        of_slot.map(|deposit| deposit.key).collect::<BTreeSet<_>>().len() >= slot.room()
     }
 
-    /// Makes room for one more output in a full slot: one that is not credited goes first, then one that is in no block, then
-    /// the smallest; and only for one that ranks above it. What is needed stays ([`Self::is_needed`]), so whoever wants to keep
-    /// a payment out must pay more than the payment.
+    /// The outputs of one key.
+    fn copies(&self, key: Key32) -> impl Iterator<Item = &Deposit> {
+        self.0.iter().filter(move |deposit| deposit.key == key)
+    }
+
+    /// Makes room for one more output where it ranks above what goes: what is credited goes last, then what is in a block, then
+    /// the largest.
+    ///
+    /// Of a known key one of too many copies goes, which counts for nothing: wallets see every copy, so one that takes an
+    /// output's place in them must find room here. Else a key of a full slot goes. What is needed stays
+    /// ([`Self::is_needed`]), so whoever wants to keep a payment out must pay more than the payment.
     pub fn make_room(&self, seen: &Sighting, dust: Piconero, may_go: impl Fn(&Deposit) -> bool) -> Self {
         let mut next = self.clone();
-        if !self.is_full(seen.slot) || self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
-            return next;
-        }
-        let counts = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
-        let same_key = |deposit: &&Deposit| deposit.key == seen.key && counts(deposit);
-        let counts_before = (seen.height.is_some(), seen.amount);
-        // A copy of a key that another output has already counts for nothing.
-        if self.0.iter().filter(same_key).any(|twin| (twin.height.is_some(), twin.amount) >= counts_before) {
+        if self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
         let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.height.is_some(), deposit.amount);
-        let candidates = self.0.iter().filter(|deposit| deposit.slot == seen.slot && may_go(deposit));
-        if let Some(least) = candidates.min_by_key(|deposit| rank(deposit))
-            && rank(least) < (true, seen.height.is_some(), seen.amount)
-        {
-            next.0.retain(|deposit| deposit.output != least.output);
-            next.count_keys_once();
+        let best = |key: Key32| self.copies(key).map(rank).max();
+        let own = Some((true, seen.height.is_some(), seen.amount));
+        let known = self.copies(seen.key).count();
+        if known == 0 && self.is_full(seen.slot) {
+            let whole = |deposit: &&Deposit| self.copies(deposit.key).all(&may_go);
+            let keys = self.0.iter().filter(|deposit| deposit.slot == seen.slot).filter(whole);
+            if let Some(least) = keys.map(|deposit| deposit.key).min_by_key(|key| best(*key))
+                && best(least) < own
+            {
+                next.0.retain(|deposit| deposit.key != least);
+            }
+        } else if known >= MAX_COPIES && best(seen.key) < own {
+            let funds = |copy: &Deposit| self.funding().any(|funding| funding.output == copy.output);
+            let idle = self.copies(seen.key).filter(|copy| copy.refused.is_some() && !funds(copy));
+            if let Some(least) = idle.min_by_key(|copy| rank(copy)) {
+                next.0.retain(|deposit| deposit.output != least.output);
+            }
         }
         next
     }

@@ -1,8 +1,10 @@
 //! What is paid to an escrow only to be in the way.
 
+use std::collections::BTreeSet;
+
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::{MAX_OUTPUTS, Sighting, Slot};
+use aegis_common::escrow::deposits::{MAX_COPIES, MAX_KEYS, Sighting, Slot};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
@@ -20,13 +22,15 @@ fn flood(sim: &mut Sim, slot: Slot, amount: Piconero, free: usize) {
     sim.mine(u64::from(sim.escrow.contract.finality_depth));
 }
 
+/// Output keys in a slot.
 fn in_slot(sim: &Sim, slot: Slot) -> usize {
-    sim.escrow.deposits.all().iter().filter(|deposit| deposit.slot == slot).count()
+    let of_slot = sim.escrow.deposits.all().iter().filter(|deposit| deposit.slot == slot);
+    of_slot.map(|deposit| deposit.key).collect::<BTreeSet<_>>().len()
 }
 
 #[test]
 fn the_rooms_of_all_slots_make_up_an_escrows() {
-    assert_eq!(Slot::ALL.iter().map(|slot| slot.room()).sum::<usize>(), MAX_OUTPUTS);
+    assert_eq!(Slot::ALL.iter().map(|slot| slot.room()).sum::<usize>(), MAX_KEYS);
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn dust_cannot_hide_a_payment_from_the_server_once_an_outcome_stands_either() {
 }
 
 #[test]
-fn a_full_list_lets_a_copy_of_a_key_go_and_takes_none_for_something_that_counts() {
+fn a_key_that_makes_room_takes_its_copies_along() {
     let mut sim = released();
     let dust = sim.escrow.contract.dust_limit;
     let first = sim.output(Slot::SellerDeposit, dust);
@@ -182,12 +186,49 @@ fn a_full_list_lets_a_copy_of_a_key_go_and_takes_none_for_something_that_counts(
     let copy = Sighting { key: first.key, ..sim.output(Slot::SellerDeposit, dust) };
     sim.see(copy).unwrap();
     flood(&mut sim, Slot::SellerDeposit, dust, 0);
-    let another = Sighting { key: first.key, ..sim.output(Slot::SellerDeposit, dust) };
-    assert_eq!(sim.see(another), Err(Rejected::AlreadyDone), "it would count for nothing");
-    let counts = sim.output(Slot::SellerDeposit, dust);
+    let same = sim.output(Slot::SellerDeposit, dust);
+    assert_eq!(sim.see(same), Err(Rejected::AlreadyDone), "no more than what is there");
+    let counts = sim.output(Slot::SellerDeposit, Piconero(dust.0 + 1));
     sim.see(counts).unwrap();
     assert!(sim.escrow.deposits.get(counts.output).is_some());
-    assert!(sim.escrow.deposits.get(copy.output).is_none(), "the copy made room");
+    assert!(sim.escrow.deposits.all().iter().all(|deposit| deposit.key != first.key), "no copy takes its place");
+}
+
+#[test]
+fn a_copy_that_takes_an_outputs_place_in_wallets_finds_room_in_a_full_slot() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let depth = u64::from(sim.escrow.contract.finality_depth);
+    // Every part is needed, so that none makes room for another.
+    let part = Piconero(sim.escrow.contract.amount.0 / Slot::Payment.room() as u64);
+    assert_eq!(part.0 * Slot::Payment.room() as u64, sim.escrow.contract.amount.0);
+    flood(&mut sim, Slot::Payment, part, 0);
+    assert_eq!(sim.status(), Status::Active);
+    let first = sim.escrow.deposits.all()[0].clone();
+    let copy_of_first = |sim: &mut Sim, more: u64| {
+        let larger = sim.output(Slot::Payment, Piconero(part.0 + more));
+        Sighting { key: first.key, height: Some(sim.tip), ..larger }
+    };
+    let copy = copy_of_first(&mut sim, 1);
+    sim.see(copy).unwrap();
+    assert_eq!(sim.status(), Status::Active);
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    assert!(!sim.escrow.payable(), "the wallets hold the copy, and have to wait for it");
+    sim.mine(depth);
+    assert!(sim.escrow.payable());
+    assert_eq!(sim.escrow.deposits.received().unwrap().payment.0, sim.escrow.contract.amount.0 + 1);
+    // However many come, the one that was final and the largest stay; one that wallets pass over is not kept.
+    for more in 2..50 {
+        let copy = copy_of_first(&mut sim, more);
+        sim.see(copy).unwrap();
+        let copies: Vec<_> =
+            sim.escrow.deposits.all().iter().filter(|deposit| deposit.key == first.key).collect();
+        assert!(copies.len() <= MAX_COPIES);
+        assert!(copies.iter().any(|deposit| deposit.is_final && deposit.amount.0 == part.0 + 1));
+        assert!(copies.iter().any(|deposit| deposit.output == copy.output && deposit.refused.is_none()));
+    }
+    let smaller = copy_of_first(&mut sim, 0);
+    assert_eq!(sim.see(smaller), Err(Rejected::AlreadyDone));
 }
 
 #[test]

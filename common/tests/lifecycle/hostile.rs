@@ -2,7 +2,7 @@
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::{MAX_OUTPUTS, Refusal, Sighting, Slot};
+use aegis_common::escrow::deposits::{MAX_KEYS, Refusal, Sighting, Slot};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::Payments;
@@ -185,7 +185,7 @@ fn dust_cannot_keep_a_payment_out() {
     assert_eq!(sim.see(more), Err(Rejected::AlreadyDone), "no more of the same");
     sim.fund(Slot::Payment, Piconero::XMR);
     sim.mine(10);
-    assert_eq!(sim.escrow.deposits.all().len(), MAX_OUTPUTS);
+    assert_eq!(sim.escrow.deposits.all().len(), MAX_KEYS);
     assert_eq!(sim.status(), Status::Active);
 }
 
