@@ -102,6 +102,9 @@ pub struct Book {
     /// The own wallet has seen the buyer's part, final.
     #[serde(default)]
     pub funded: bool,
+    /// By the own wallet's times, which copies of output keys change, it came too late.
+    #[serde(default)]
+    late: bool,
     /// The one outcome this participant has ever put its signature to.
     pub outcome: Option<Outcome>,
     /// The person asked for this contract: no other is ever taken in its place.
@@ -164,6 +167,7 @@ impl Book {
             leave_behind: Piconero::ZERO,
             heard: Vec::new(),
             funded: false,
+            late: false,
             outcome: None,
             asked_for: false,
             consent: None,
@@ -229,8 +233,23 @@ impl Book {
                 unfunded && !self.funded,
                 "it is no default of the contract: the server says that it was not funded in time",
             ),
+            (
+                outcome == Outcome::Release && self.late && !self.funded,
+                "by the times of your own wallet the payment came after the expiry",
+            ),
         ];
         all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()
+    }
+
+    /// Notes that by the own wallet's times the buyer's part came too late, and says whether that is news. Consent that was given
+    /// before was given without knowing.
+    pub fn note_late(&mut self) -> bool {
+        let news = !self.late;
+        self.late = true;
+        if news && self.consents(Outcome::Release, Authority::Expiry) {
+            self.consent = None;
+        }
+        news
     }
 
     /// Whether a policy signs without asking what stands by this word: at expiry only the contract's own default, and only where

@@ -313,6 +313,15 @@ fn a_policy_signs_by_expiry_nothing_but_the_default_and_only_while_nothing_speak
     assert!(!buyer.is_covered(&policy, default, Authority::Ruling), "that is another line of the policy");
     assert!(!buyer.is_covered(&Policy::default(), default, Authority::Expiry));
 
+    // The money is there, and the wallet's times say that it came too late.
+    let mut late = book(&sim, Role::Arbiter);
+    assert_eq!(default, Outcome::Release);
+    late.consent = Some((default, Authority::Expiry));
+    assert!(late.note_late() && late.consent.is_none(), "it was given without knowing");
+    assert!(!signs(&late, default) && !late.doubts(default, Authority::Expiry).is_empty());
+    late.consent = Some((default, Authority::Expiry));
+    assert!(!late.note_late() && late.consent.is_some(), "the person has read it");
+
     // The own dispute, wherever it is.
     let dispute = sim.sign(Role::Buyer, Act::Dispute { reason: "it has one wheel".to_owned() });
     buyer.aside = Some(dispute.clone());

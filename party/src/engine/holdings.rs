@@ -14,6 +14,7 @@ use super::EngineError;
 use super::desk::Held;
 use super::run::Engine;
 use super::setup::Progress;
+use crate::authority::funded_at_expiry;
 use crate::book::Fault;
 use crate::wallet::{IncomingTransfer, Session, WalletName};
 
@@ -60,9 +61,22 @@ impl Holdings {
         Slot::ALL.into_iter().filter(short).map(name).collect::<Vec<_>>().join(", ")
     }
 
+    /// What may be said of whether the buyer's part was paid in full at expiry, and whether it came too late by the wallet's
+    /// times alone. A copy of an output's key changes those: where all is there, whoever `saw` it final in time believes that,
+    /// and for everybody else both answers hold.
+    pub(super) fn funded(&self, contract: &Contract, saw: bool) -> (&'static [bool], bool) {
+        match funded_at_expiry(contract, &self.paid) {
+            [false] if self.covers_the_buyers_part(contract) => match saw {
+                true => (&[true], false),
+                false => (&[true, false], true),
+            },
+            said => (said, false),
+        }
+    }
+
     /// Whether the own wallet sees the buyer's part, whenever it was paid, and also while a copy that took an output's place is
     /// not final.
-    pub(super) fn covers_the_buyers_part(&self, contract: &Contract) -> bool {
+    fn covers_the_buyers_part(&self, contract: &Contract) -> bool {
         let there = |slot| {
             let seen = self.seen.iter().filter(|(known, _)| *known == slot);
             Piconero::sum(seen.map(|(_, amount)| *amount)).unwrap_or(Piconero(u64::MAX))
@@ -205,6 +219,14 @@ mod tests {
         assert!(ripening.covers_the_buyers_part(&contract), "whatever is final");
         let gone = Holdings { seen: vec![(Slot::Payment, amount)], ..of(whole, &[1, 2]) };
         assert!(!gone.covers_the_buyers_part(&contract));
+        // Mined at the beginning of time, and by a copy of a key at its end.
+        assert_eq!(of(whole, &[1, 2]).funded(&contract, false), (&[true][..], false));
+        let mut late = of(whole, &[1, 2]);
+        late.paid[0].2 = Timestamp::MAX;
+        assert_eq!(late.funded(&contract, true), (&[true][..], false), "it was seen final in time");
+        assert_eq!(late.funded(&contract, false), (&[true, false][..], true), "the person decides");
+        late.seen = vec![(Slot::Payment, amount)];
+        assert_eq!(late.funded(&contract, true), (&[false][..], false), "it is not all there");
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
         let many: Vec<u64> = (0..1_000).collect();

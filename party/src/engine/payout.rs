@@ -20,7 +20,7 @@ use super::proposal::{Cost, Terms};
 use super::run::Engine;
 use super::setup::Progress;
 use super::terms;
-use crate::authority::{Authorised, authorised, funded_at_expiry, needs_consent};
+use crate::authority::{Authorised, authorised, needs_consent};
 use crate::book::{Fault, SignedPayout};
 use crate::wallet::{
     Destination, MadeTxset, Priority, Session, TxShape, WalletError, WalletName, estimate_fee,
@@ -112,20 +112,18 @@ impl Engine {
     /// ever signs, and consented to.
     fn agree(
         &self,
-        held: &Held<'_>,
+        held: &mut Held<'_>,
         view: &PayoutView,
         holdings: &Holdings,
     ) -> Result<Result<Authorised, Progress>, EngineError> {
-        let book = &held.book;
         let now = self.clock.now();
+        let (funded, late) = holdings.funded(&held.book.contract, held.book.funded);
+        if late && held.book.note_late() {
+            held.save()?;
+        }
+        let book = &held.book;
         let authorised = |funded: &bool| authorised(&book.contract, &book.transcript, *funded, now);
         let named = |found: &Authorised| (found.outcome, found.authority) == (view.outcome, view.authority);
-        // Seen final in time, and still there: a copy of an output's key changes when the wallet says it was paid.
-        let remembered = book.funded && holdings.covers_the_buyers_part(&book.contract);
-        let funded = match funded_at_expiry(&book.contract, &holdings.paid) {
-            [false] if remembered => &[true],
-            said => said,
-        };
         let found: Vec<Authorised> = funded.iter().filter_map(authorised).collect();
         if found.is_empty() {
             return Err(Fault::Payout("nobody has authorised a payout".to_owned()).into());
