@@ -94,12 +94,13 @@ impl Plan {
         plans.min_by_key(|plan| plan.multiplications(products.max(1))).unwrap_or(fallback)
     }
 
-    /// Field multiplications for so many products, roughly. In a table an addition takes 7, an entry 11 and a row 18 more; on a
-    /// ladder a doubling takes 7, an addition 8 and a multiple 9.
+    /// Field multiplications for so many products, roughly. In a table an addition takes 7, an entry 11 and a row 18 more, and an
+    /// entry has to be written and then found outside the nearest caches: measured, that makes it 16. On a ladder a doubling
+    /// takes 7, an addition 8 and a multiple 9.
     fn multiplications(&self, products: usize) -> usize {
         let (rows, half) = (rows(self.window), 1 << (self.window - 1));
         match self.ladder {
-            false => products * rows * 7 + rows * (half * 11 + 18),
+            false => products * rows * 7 + rows * (half * 16 + 18),
             true => products * (BITS * 7 + rows * 8) + half * 9,
         }
     }

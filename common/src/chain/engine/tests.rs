@@ -143,7 +143,7 @@ fn the_cheapest_plan_is_a_ladder_for_few_view_keys_and_ever_wider_tables_for_mor
     let plan = |products| Plan::best(products, false);
     assert!([0, 1, 2, 3].into_iter().all(|products| plan(products).ladder));
     let windows = [10, 100, 1_000, 10_000].map(|products| (plan(products).ladder, plan(products).window));
-    assert_eq!(windows, [(false, 3), (false, 6), (false, 8), (false, 9)]);
+    assert_eq!(windows, [(false, 3), (false, 5), (false, 7), (false, 9)]);
     assert!(Plan::best(10_000, true).constant_time);
 }
 
