@@ -207,11 +207,9 @@ async fn liar(real: String, change: impl Fn(&str, &mut Value) + Clone + Send + '
         let (real, change) = (real.clone(), change.clone());
         App::new().default_service(web::to(move |request: actix_web::HttpRequest, body: web::Bytes| {
             let url = format!("{real}{}", request.path());
-            let asked = serde_json::from_slice(&body);
+            let asked: Value = serde_json::from_slice(&body).unwrap();
             let (path, change) = (request.path().to_owned(), change.clone());
             async move {
-                // It offers nothing but JSON.
-                let Ok::<Value, _>(asked) = asked else { return HttpResponse::NotFound().finish() };
                 let method = asked["method"].as_str().unwrap_or(&path);
                 let reply = reqwest::Client::new().post(url).body(body.to_vec()).send().await.unwrap();
                 let mut reply: Value = reply.json().await.unwrap();
@@ -292,10 +290,15 @@ async fn dead_foreign_and_lying_nodes_are_set_aside_with_a_reason_and_an_honest_
     assert!(matches!(alone.tip().await, Err(NodeError::Lie(reason)) if reason.contains("does not link")));
     assert_eq!(alone.tip().await, Err(NodeError::NoneUsable));
 
-    // A run of blocks comes from a node that speaks JSON only, too.
-    let plain = pool(vec![node(liar(open.url(), |_, _| {}).await)]);
-    let run = plain.blocks(1..=5).await.unwrap();
-    assert_eq!((run.len(), run[0].height), (1, 1));
+    // A run of blocks ends before one that is not right.
+    let third = |method: &str, reply: &mut Value| {
+        if method == "get_block" && reply["result"]["block_header"]["height"] == json!(3) {
+            reply["result"]["block_header"]["hash"] = json!("11".repeat(32));
+        }
+    };
+    let wrong = pool(vec![node(liar(open.url(), third).await)]);
+    assert_eq!(wrong.blocks(1..=5).await.unwrap().len(), 2);
+    assert!(matches!(wrong.blocks(3..=5).await, Err(NodeError::Lie(_))));
 
     // The followed node dies: another takes over.
     let two = pool(vec![node(open.url()), node(format!("http://127.0.0.1:{}", free_port()))]);
@@ -432,7 +435,7 @@ async fn of_three_nodes_one_that_is_ahead_alone_is_not_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one() {
+async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one_and_ends_before_what_is_wrong() {
     let daemon = Daemon::monerod(false).await;
     let payer = Daemon::wallet(&daemon).await;
     let miner = payer.address().await;
@@ -457,6 +460,28 @@ async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one() {
     assert_eq!(nodes.block(81).await.unwrap().txs.len(), 4);
     assert_eq!(nodes.blocks(81..=90).await.unwrap().len(), 1);
     assert_eq!(nodes.blocks(82..=90).await, Err(NodeError::Missing));
+
+    // What is held back or altered of a transaction takes no block with it but its own.
+    let holds_back = |method: &str, reply: &mut Value| {
+        if method == "/get_transactions" {
+            reply["txs"].as_array_mut().unwrap().pop();
+        }
+    };
+    let alters = |method: &str, reply: &mut Value| {
+        if method == "/get_transactions" {
+            let blob = reply["txs"][1]["pruned_as_hex"].as_str().unwrap().to_owned();
+            let middle = blob.len() / 2;
+            let other = if &blob[middle..=middle] == "0" { "1" } else { "0" };
+            reply["txs"][1]["pruned_as_hex"] = json!([&blob[..middle], other, &blob[middle + 1..]].concat());
+        }
+    };
+    let silent = pool(vec![node(liar(daemon.url(), holds_back).await)]);
+    assert_eq!(silent.blocks(79..=81).await.unwrap().len(), 1);
+    let error = silent.blocks(81..=81).await.unwrap_err();
+    assert!(matches!(&error, NodeError::Transport(why) if why.contains("without all")), "{error}");
+    let forger = pool(vec![node(liar(daemon.url(), alters).await)]);
+    let error = forger.blocks(79..=81).await.unwrap_err();
+    assert!(matches!(error, NodeError::Lie(_) | NodeError::Parse(_)), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,6 @@
 //! A real node with thousands of real transactions: how fast its blocks come, and are followed to the deposits in them.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -41,28 +42,35 @@ pub async fn measure() -> Vec<Measured> {
     let tip = nodes.tip().await.unwrap();
     let first = tip.height - TRANSACTIONS / EACH + 1;
 
-    let begun = Instant::now();
-    let (mut next, mut count) = (first, 0);
-    while next <= tip.height {
-        for block in nodes.blocks(next..=tip.height).await.unwrap() {
-            count += block.txs.len() as u64 - 1;
-            next += 1;
+    // Each way once before it counts: then all find the blocks in memory.
+    let (mut fetched, mut by_range, mut by_height, mut plain) = (0.0, 0.0, 0.0, (0.0, Vec::new()));
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let (mut next, mut count) = (first, 0);
+        while next <= tip.height {
+            for block in nodes.blocks(next..=tip.height).await.unwrap() {
+                count += block.txs.len() as u64 - 1;
+                next += 1;
+            }
         }
+        fetched = begun.elapsed().as_secs_f64();
+        assert_eq!(count, TRANSACTIONS);
+        by_range = binary(&node.url(), "/get_blocks.bin", &epee_range(first)).await;
+        by_height = binary(&node.url(), "/get_blocks_by_height.bin", &epee_heights(first..=tip.height)).await;
+        let begun = Instant::now();
+        let mut blocks = Vec::new();
+        for height in first..=tip.height {
+            blocks.push(nodes.block(height).await.unwrap());
+        }
+        plain = (begun.elapsed().as_secs_f64(), blocks);
     }
-    let binary = begun.elapsed().as_secs_f64();
-    assert_eq!(count, TRANSACTIONS);
-    let begun = Instant::now();
-    let mut plain = Vec::new();
-    for height in first..=tip.height {
-        plain.push(nodes.block(height).await.unwrap());
-    }
-    let json = begun.elapsed().as_secs_f64();
+    let (one_by_one, plain) = plain;
     let keys: Vec<WatchKey> = (0..ESCROWS)
         .map(|n| TestWallet::new(n).watch(EscrowId(Uuid::from_u128(n.into()))).unwrap())
         .collect();
     let begun = Instant::now();
     let expected: usize = plain.iter().map(|block| PlainScanner.scan(&keys, &block.txs).len()).sum();
-    let plain = json + begun.elapsed().as_secs_f64();
+    let plain = one_by_one + begun.elapsed().as_secs_f64();
     assert_eq!(expected as u64, TRANSACTIONS / 10);
 
     let list = WatchList::new();
@@ -78,7 +86,39 @@ pub async fn measure() -> Vec<Measured> {
 
     let rate = |seconds: f64| TRANSACTIONS as f64 / seconds;
     vec![
-        Measured::new("node.fetch", rate(binary), "transactions/s", Some(rate(json))),
+        Measured::new("node.fetch", rate(fetched), "transactions/s", Some(rate(one_by_one))),
+        Measured::new("node.fetch.range_binary", rate(by_range), "transactions/s", Some(rate(one_by_one))),
+        Measured::new("node.fetch.height_binary", rate(by_height), "transactions/s", Some(rate(one_by_one))),
         Measured::new("node.follow", rate(followed), "transactions/s", Some(rate(plain))),
     ]
+}
+
+/// Seconds until a binary reply is there with all transactions whole, neither read nor verified: what a follower that used it
+/// could reach at best.
+async fn binary(url: &str, path: &str, body: &[u8]) -> f64 {
+    let begun = Instant::now();
+    let reply = reqwest::Client::new().post(format!("{url}{path}")).body(body.to_vec()).send().await.unwrap();
+    let reply = reply.bytes().await.unwrap();
+    let took = begun.elapsed().as_secs_f64();
+    // A real transaction takes more than a kilobyte.
+    assert!(reply.len() as u64 > TRANSACTIONS * 1_000, "{path}: {} bytes", reply.len());
+    took
+}
+
+/// Signature and version of Monero's portable storage (`contrib/epee/include/storages/portable_storage_base.h`).
+const EPEE: [u8; 9] = [1, 0x11, 1, 1, 1, 1, 2, 1, 1];
+/// An unsigned number of 64 bits, and the bit that makes an array of it.
+const UINT64: u8 = 5;
+const ARRAY: u8 = 0x80;
+
+/// `{"start_height": first}`
+fn epee_range(first: u64) -> Vec<u8> {
+    [&EPEE[..], &[1 << 2], b"\x0cstart_height", &[UINT64], &first.to_le_bytes()].concat()
+}
+
+/// `{"heights": [first, …]}`; a length is `n << 2` with its own width in the low bits.
+fn epee_heights(heights: RangeInclusive<u64>) -> Vec<u8> {
+    let count = u32::try_from(heights.clone().count()).unwrap();
+    let head = [&EPEE[..], &[1 << 2], b"\x07heights", &[UINT64 | ARRAY], &(count << 2 | 2).to_le_bytes()];
+    [head.concat(), heights.flat_map(u64::to_le_bytes).collect()].concat()
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::breaker::Breaker;
 use super::http::{Http, outage};
 use super::runs::FIRST_RUN;
-use super::{FullBlock, NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
+use super::{NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Most transactions a restricted node hands out at once (`RESTRICTED_TRANSACTIONS_COUNT`).
 pub(super) const CHUNK: usize = 100;
@@ -264,23 +264,9 @@ impl Node {
         Ok(block)
     }
 
-    /// A block with every transaction.
-    pub async fn block(&self, height: u64) -> Result<FullBlock, NodeError> {
-        let block = self.block_only(height).await.map_err(|error| match error {
-            NodeError::Missing if lock(&self.knowledge).tip.is_some_and(|tip| height <= tip.height) => {
-                NodeError::Transport(format!("it announced block {height} and does not deliver it"))
-            }
-            other => other,
-        })?;
-        let fetched = self.transactions(&block.tx_hashes).await?;
-        if fetched.len() != block.tx_hashes.len() {
-            return Err(NodeError::Transport(format!("block {height} came without all its transactions")));
-        }
-        let mut txs = vec![block.miner_tx];
-        for (_, _, tx) in fetched {
-            txs.push(tx?);
-        }
-        Ok(FullBlock { height, hash: block.hash, prev: block.prev, txs })
+    /// Whether the tip that it announced last is at least so high.
+    pub(super) fn has_announced(&self, height: u64) -> bool {
+        lock(&self.knowledge).tip.is_some_and(|tip| height <= tip.height)
     }
 
     /// Hashes of the mempool, at most so many.
