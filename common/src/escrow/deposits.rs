@@ -3,6 +3,7 @@
 //! Every on-chain fact can be undone until it is final, so an output is *seen* (in the pool, or in a block that was
 //! undone), *confirmed* (in a block) or *final* (in a block at least the contract's depth below the tip).
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,9 @@ use crate::hash::{Hash32, Key32};
 /// Output keys recorded for one escrow: the [rooms](Slot::room) of all slots together.
 pub const MAX_KEYS: usize = 64;
 
-/// Outputs of one key that are recorded: the one that the escrow is funded by, the one that counts now, and one that would
-/// count again should the latter be undone.
-pub const MAX_COPIES: usize = 3;
+/// Outputs of one key that are recorded: those that would count again, one after the other, as blocks are undone. More than
+/// that matter only where each was mined in a block of its own, and most of those blocks are undone.
+pub const MAX_COPIES: usize = 8;
 
 /// Outputs recorded for one escrow.
 pub const MAX_OUTPUTS: usize = MAX_KEYS * MAX_COPIES;
@@ -193,9 +194,9 @@ impl Deposits {
     /// Makes room for one more output where it ranks above what goes: what is credited goes last, then what is in a block, then
     /// the largest.
     ///
-    /// Of a known key one of too many copies goes, which counts for nothing: wallets see every copy, so one that takes an
-    /// output's place in them must find room here. Else a key of a full slot goes. What is needed stays
-    /// ([`Self::is_needed`]), so whoever wants to keep a payment out must pay more than the payment.
+    /// Of a known key one of too many copies goes: wallets see every copy, so one that takes an output's place in them must find
+    /// room here. Else a key of a full slot goes. What is needed stays ([`Self::is_needed`]), so whoever wants to keep a payment
+    /// out must pay more than the payment.
     pub fn make_room(&self, seen: &Sighting, dust: Piconero, may_go: impl Fn(&Deposit) -> bool) -> Self {
         let mut next = self.clone();
         if self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
@@ -204,23 +205,50 @@ impl Deposits {
         let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.height.is_some(), deposit.amount);
         let best = |key: Key32| self.copies(key).map(rank).max();
         let own = Some((true, seen.height.is_some(), seen.amount));
-        let known = self.copies(seen.key).count();
-        if known == 0 && self.is_full(seen.slot) {
-            let whole = |deposit: &&Deposit| self.copies(deposit.key).all(&may_go);
-            let keys = self.0.iter().filter(|deposit| deposit.slot == seen.slot).filter(whole);
-            if let Some(least) = keys.map(|deposit| deposit.key).min_by_key(|key| best(*key))
-                && best(least) < own
-            {
-                next.0.retain(|deposit| deposit.key != least);
+        if self.copies(seen.key).next().is_none() {
+            if self.is_full(seen.slot) {
+                let whole = |deposit: &&Deposit| self.copies(deposit.key).all(&may_go);
+                let keys = self.0.iter().filter(|deposit| deposit.slot == seen.slot).filter(whole);
+                let least = keys.map(|deposit| deposit.key).min_by_key(|key| best(*key));
+                if let Some(least) = least.filter(|key| best(*key) < own) {
+                    next.0.retain(|deposit| deposit.key != least);
+                }
             }
-        } else if known >= MAX_COPIES && best(seen.key) < own {
-            let funds = |copy: &Deposit| self.funding().any(|funding| funding.output == copy.output);
-            let idle = self.copies(seen.key).filter(|copy| copy.refused.is_some() && !funds(copy));
-            if let Some(least) = idle.min_by_key(|copy| rank(copy)) {
-                next.0.retain(|deposit| deposit.output != least.output);
+        } else if best(seen.key) < own {
+            while next.copies(seen.key).count() >= MAX_COPIES
+                && let Some(least) = next.least_copy(seen)
+            {
+                next.0.retain(|deposit| deposit.output != least);
             }
         }
         next
+    }
+
+    /// The copy that is missed least once this one is seen. Whatever blocks are undone, wallets go back to the largest copy in
+    /// those that are left, and to the first of equals; so one that is in no block goes first, then one that another passes
+    /// which is no higher in the chain, then the lowest but one. The lowest and what the escrow is funded by stay.
+    fn least_copy(&self, seen: &Sighting) -> Option<OutputId> {
+        let eligible = |copy: &Deposit| matches!(copy.refused, None | Some(Refusal::DuplicateKey));
+        let place = |copy: &Deposit, at: usize| (copy.height, Reverse(copy.amount), at);
+        let mined = || {
+            let mined = self.copies(seen.key).enumerate();
+            mined.filter(|(_, copy)| eligible(copy) && copy.height.is_some())
+        };
+        let lowest = mined().min_by_key(|(at, copy)| place(copy, *at)).map(|(at, _)| at);
+        let is_passed = |at: usize, copy: &Deposit| {
+            let mut others = mined().filter(|(other, _)| *other != at);
+            seen.height.is_some_and(|height| copy.height.is_none_or(|above| height <= above))
+                || !mined().any(|(mined, _)| mined == at)
+                || others.any(|(at_other, other)| {
+                    place(other, at_other) < place(copy, at) && other.amount >= copy.amount
+                })
+        };
+        let stays = |at: usize, copy: &Deposit| {
+            lowest == Some(at) || self.funding().any(|funding| funding.output == copy.output)
+        };
+        let may_go = self.copies(seen.key).enumerate().filter(|(at, copy)| !stays(*at, copy));
+        let least = may_go.min_by_key(|(at, copy)| (!is_passed(*at, copy), copy.height));
+        least.map(|(_, copy)| copy.output)
     }
 
     /// Whether what is final in its slot holds what the contract asks for, and would not without this one; or the same of what
@@ -245,7 +273,7 @@ impl Deposits {
     fn funding(&self) -> impl Iterator<Item = &Deposit> {
         let finals = || self.0.iter().enumerate().filter(|(_, deposit)| deposit.is_final);
         let counts = move |(place, deposit): &(usize, &Deposit)| {
-            let rank = |place: usize, deposit: &Deposit| (deposit.amount, std::cmp::Reverse(place));
+            let rank = |place: usize, deposit: &Deposit| (deposit.amount, Reverse(place));
             !finals()
                 .any(|(other, twin)| twin.key == deposit.key && rank(other, twin) > rank(*place, deposit))
         };
@@ -261,8 +289,7 @@ impl Deposits {
     /// block, as with wallet2, and the first seen.
     fn count_keys_once(&mut self) {
         let eligible = |deposit: &Deposit| matches!(deposit.refused, None | Some(Refusal::DuplicateKey));
-        let rank =
-            |deposit: &Deposit| (deposit.height.is_some(), deposit.amount, std::cmp::Reverse(deposit.height));
+        let rank = |deposit: &Deposit| (deposit.height.is_some(), deposit.amount, Reverse(deposit.height));
         let before = self.0.clone();
         for deposit in self.0.iter_mut().filter(|deposit| eligible(deposit)) {
             let same = before.iter().filter(|other| other.key == deposit.key && eligible(other));

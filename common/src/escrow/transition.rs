@@ -1,7 +1,7 @@
 //! The one door: `apply(state, event, now)` gives the next state and its effects, or says why not. Pure; every rule of
 //! the lifecycle is decided here and in the types it rests on, and nowhere else. A refused event changes nothing.
 
-use super::deposits::MAX_OUTPUTS;
+use super::deposits::{Deposit, MAX_OUTPUTS};
 use super::effect::{Effect, Notice};
 use super::event::Event;
 use super::onchain;
@@ -111,9 +111,20 @@ fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
     let Phase::Settling(settling) = &next.phase else { return };
     let mut settling = settling.clone();
     let begins = before.settling().is_none();
+    // What was final, and what took the place of something that would be missed: not of what is so small that anybody could
+    // hold up the payout by copying it again and again.
     let was_final = |output| before.deposits.get(output).is_some_and(|deposit| deposit.is_final);
-    let pending = next.deposits.credited().filter(|deposit| !deposit.is_final).map(|deposit| deposit.output);
-    let awaited: Vec<_> = pending.filter(|output| begins || was_final(*output)).collect();
+    let missed = |known: &Deposit| {
+        (known.is_final || settling.awaited.contains(&known.output))
+            && (known.amount > before.contract.max_residue
+                || before.deposits.is_needed(known, &before.contract))
+    };
+    let replaces = |deposit: &Deposit| {
+        before.deposits.all().iter().any(|known| known.key == deposit.key && missed(known))
+    };
+    let pending = next.deposits.credited().filter(|deposit| !deposit.is_final);
+    let pending = pending.filter(|deposit| begins || was_final(deposit.output) || replaces(deposit));
+    let awaited: Vec<_> = pending.map(|deposit| deposit.output).collect();
     let mut finals = before.deposits.credited().filter(|deposit| deposit.is_final);
     let shaken = finals.any(|known| {
         next.deposits.get(known.output).is_none_or(|now| !now.is_final || now.refused.is_some())

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::{MAX_COPIES, MAX_KEYS, Sighting, Slot};
+use aegis_common::escrow::deposits::{Deposits, MAX_COPIES, MAX_KEYS, OutputId, Sighting, Slot};
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition::Rejected;
 use aegis_common::role::Role;
-use aegis_common::testing::{Sim, contract, hash};
+use aegis_common::testing::{Sim, contract, hash, point};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::hostile::{FEE, released};
 
@@ -191,7 +193,10 @@ fn a_key_that_makes_room_takes_its_copies_along() {
     let counts = sim.output(Slot::SellerDeposit, Piconero(dust.0 + 1));
     sim.see(counts).unwrap();
     assert!(sim.escrow.deposits.get(counts.output).is_some());
-    assert!(sim.escrow.deposits.all().iter().all(|deposit| deposit.key != first.key), "no copy takes its place");
+    assert!(
+        sim.escrow.deposits.all().iter().all(|deposit| deposit.key != first.key),
+        "no copy takes its place"
+    );
 }
 
 #[test]
@@ -217,18 +222,136 @@ fn a_copy_that_takes_an_outputs_place_in_wallets_finds_room_in_a_full_slot() {
     sim.mine(depth);
     assert!(sim.escrow.payable());
     assert_eq!(sim.escrow.deposits.received().unwrap().payment.0, sim.escrow.contract.amount.0 + 1);
-    // However many come, the one that was final and the largest stay; one that wallets pass over is not kept.
+    // However many come, the first, the one that is final and the largest stay; one that wallets pass over is not kept.
     for more in 2..50 {
         let copy = copy_of_first(&mut sim, more);
         sim.see(copy).unwrap();
         let copies: Vec<_> =
             sim.escrow.deposits.all().iter().filter(|deposit| deposit.key == first.key).collect();
         assert!(copies.len() <= MAX_COPIES);
+        assert!(copies.iter().any(|deposit| deposit.output == first.output));
         assert!(copies.iter().any(|deposit| deposit.is_final && deposit.amount.0 == part.0 + 1));
         assert!(copies.iter().any(|deposit| deposit.output == copy.output && deposit.refused.is_none()));
     }
     let smaller = copy_of_first(&mut sim, 0);
     assert_eq!(sim.see(smaller), Err(Rejected::AlreadyDone));
+}
+
+#[test]
+fn a_copy_of_the_sellers_deposit_does_not_leave_it_out_of_the_refund() {
+    let mut sim = Sim::new(Contract { seller_deposit: Piconero::XMR, ..contract() });
+    sim.ready();
+    sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    let deposit = sim.output(Slot::SellerDeposit, Piconero::XMR);
+    sim.see(Sighting { height: Some(sim.tip), ..deposit }).unwrap();
+    let depth = u64::from(sim.escrow.contract.finality_depth);
+    sim.mine(depth);
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    assert!(sim.escrow.payable());
+    let dear = sim.output(Slot::SellerDeposit, Piconero(Piconero::XMR.0 + 1));
+    sim.see(Sighting { key: deposit.key, height: Some(sim.tip), ..dear }).unwrap();
+    assert!(!sim.escrow.payable(), "the seller's part would stay behind");
+    sim.mine(depth);
+    assert!(sim.escrow.payable());
+    assert_eq!(sim.escrow.deposits.received().unwrap().seller_deposit.0, Piconero::XMR.0 + 1);
+}
+
+#[test]
+fn copies_of_dust_hold_up_no_payout_also_where_the_dust_was_waited_for() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    let depth = u64::from(sim.escrow.contract.finality_depth);
+    sim.mine(depth);
+    let small = sim.output(Slot::Payment, sim.escrow.contract.dust_limit);
+    sim.see(Sighting { height: Some(sim.tip), ..small }).unwrap();
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    assert_eq!(sim.settling().awaited, [small.output]);
+    assert!(!sim.escrow.payable());
+    sim.mine(depth);
+    assert!(sim.escrow.payable());
+    for more in 1..20 {
+        let copy = sim.output(Slot::Payment, Piconero(small.amount.0 + more));
+        sim.see(Sighting { key: small.key, height: Some(sim.tip), ..copy }).unwrap();
+        assert!(sim.escrow.payable());
+    }
+}
+
+/// Copies of one key, and which of them a wallet holds: of the mined ones the largest, and of equals the first (Monero
+/// `src/wallet/wallet2.cpp`).
+struct Copies {
+    tip: u64,
+    deposits: Deposits,
+    mined: Vec<Sighting>,
+    count: u32,
+}
+
+impl Copies {
+    fn new() -> Self {
+        Self { tip: 100, deposits: Deposits::default(), mined: Vec::new(), count: 0 }
+    }
+
+    fn mine(&mut self, amount: u64, in_new_block: bool) {
+        self.tip += u64::from(in_new_block);
+        self.count += 1;
+        let seen = Sighting {
+            output: OutputId { tx: hash("copies"), index: self.count },
+            key: point(7),
+            slot: Slot::Payment,
+            amount: Piconero(amount),
+            locked: false,
+            height: Some(self.tip),
+        };
+        self.mined.push(seen);
+        let room = self.deposits.make_room(&seen, Piconero::ZERO, |_| true);
+        if let Some((next, _)) = room.sight(&seen, Piconero::ZERO) {
+            self.deposits = next;
+        }
+        self.check();
+    }
+
+    fn undo(&mut self, depth: u64) {
+        self.tip -= depth;
+        self.mined.retain(|seen| seen.height <= Some(self.tip));
+        let (next, undone) = self.deposits.roll_back(self.tip, 10);
+        self.deposits = undone.iter().fold(next, |left, gone| left.lose(gone.output).unwrap().0);
+        self.check();
+    }
+
+    fn check(&mut self) {
+        self.deposits = self.deposits.finalize(self.tip, 10).0;
+        let held = self.mined.iter().rev().max_by_key(|seen| seen.amount).map(|seen| seen.output);
+        assert_eq!(self.deposits.credited().next().map(|deposit| deposit.output), held);
+        assert!(self.deposits.all().len() <= MAX_COPIES);
+    }
+}
+
+proptest! {
+    /// One less than are kept, so that each of them may be the one that counts.
+    #[test]
+    fn after_any_copies_and_reorganisations_the_one_counts_that_wallets_hold(
+        steps in vec(prop_oneof![4 => (1u64..MAX_COPIES as u64).prop_map(Ok), 1 => (1u64..=4).prop_map(Err)], 1..60),
+        in_new_block in vec(any::<bool>(), 60),
+    ) {
+        let mut copies = Copies::new();
+        for (step, in_new_block) in steps.into_iter().zip(in_new_block) {
+            match step {
+                Ok(amount) => copies.mine(amount, in_new_block),
+                Err(depth) => copies.undo(depth),
+            }
+        }
+    }
+
+    #[test]
+    fn after_ever_larger_copies_the_last_five_blocks_may_be_undone(
+        in_new_block in vec(any::<bool>(), 1..100), depth in 1u64..=5,
+    ) {
+        let mut copies = Copies::new();
+        for (amount, in_new_block) in (1..).zip(in_new_block) {
+            copies.mine(amount, in_new_block);
+        }
+        copies.undo(depth);
+    }
 }
 
 #[test]
