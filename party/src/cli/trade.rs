@@ -322,9 +322,11 @@ pub async fn consent(
         let why = "the signed statements do not authorise what the server says stands; before the expiry nothing stands by it";
         return Err(EngineError::Person(why.to_owned()));
     }
+    let doubts = held.book.doubts(payout.outcome, payout.authority);
+    let heard = held.book.heard.len();
     if !yes && !context.json {
         let mut text = terms::payout(&held.book.contract, payout.outcome, payout.authority, &payout.shares);
-        for doubt in held.book.doubts(payout.outcome, payout.authority) {
+        for doubt in &doubts {
             text.push_str(&format!("\nBeware: {doubt}."));
         }
         drop(held);
@@ -333,14 +335,21 @@ pub async fn consent(
             return Err(EngineError::Person("not consented".to_owned()));
         }
         held = desk.hold(which.id).await?;
+        let news =
+            held.book.doubts(payout.outcome, payout.authority) != doubts || held.book.heard.len() != heard;
+        if news || held.view.payout.as_ref().is_none_or(|now| now.shares != payout.shares) {
+            let why = "it changed meanwhile, or something came up that speaks against it: read it again";
+            return Err(EngineError::Person(why.to_owned()));
+        }
     }
     held.book.consent = Some(stands);
     if let Some(most) = leave_behind {
         held.book.leave_behind = most;
     }
     held.save()?;
-    let document =
-        serde_json::json!({"id": which.id, "outcome": payout.outcome, "authority": payout.authority});
+    let document = serde_json::json!({
+        "id": which.id, "outcome": payout.outcome, "authority": payout.authority, "doubts": doubts,
+    });
     output::result(context.json, &document, || {
         format!("consented: {}", terms::outcome(payout.outcome, payout.authority))
     });
