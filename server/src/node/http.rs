@@ -31,7 +31,8 @@ pub(super) struct Http {
     challenge: Mutex<Option<WwwAuthenticateHeader>>,
     /// Calls at a time.
     pub permits: Semaphore,
-    max_reply: usize,
+    /// Longest reply in bytes.
+    pub max_reply: usize,
 }
 
 impl Http {
@@ -54,26 +55,34 @@ impl Http {
             message: String,
         }
         #[derive(Deserialize)]
-        struct Envelope {
-            result: Option<Value>,
+        struct Envelope<T> {
+            result: Option<T>,
             error: Option<Fault>,
         }
         let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
-        let reply: Envelope = parse(&self.post("/json_rpc", body.to_string().into()).await?)?;
-        match (reply.error, reply.result) {
+        let reply = self.post("/json_rpc", body.to_string().into()).await?;
+        // Twice, and the first time over all but the status: no tree is built of what a node may make long.
+        let head: Envelope<Status> = parse(&reply)?;
+        match (head.error, head.result) {
             (Some(fault), _) if fault.code == TOO_BIG_HEIGHT => Err(NodeError::Missing),
             (Some(fault), _) => {
                 let message: String = fault.message.chars().take(MAX_MESSAGE).collect();
                 Err(NodeError::Rpc(format!("{} {message}", fault.code)))
             }
-            (None, Some(result)) => checked(result),
+            (None, Some(status)) => {
+                status.check()?;
+                let reply: Envelope<T> = parse(&reply)?;
+                reply.result.ok_or_else(|| NodeError::Malformed("neither result nor error".into()))
+            }
             (None, None) => Err(NodeError::Malformed("neither result nor error".into())),
         }
     }
 
     /// A call outside JSON-RPC.
     pub async fn call<T: DeserializeOwned>(&self, path: &str, body: Value) -> Result<T, NodeError> {
-        checked(parse(&self.post(path, body.to_string().into()).await?)?)
+        let reply = self.post(path, body.to_string().into()).await?;
+        parse::<Status>(&reply)?.check()?;
+        parse(&reply)
     }
 
     /// A request with a body of any kind (monerod does not look at the content type), and the bytes of the answer.
@@ -167,11 +176,18 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, NodeError> {
 }
 
 /// A result counts only with the status OK: monerod answers BUSY while it synchronises.
-fn checked<T: DeserializeOwned>(result: Value) -> Result<T, NodeError> {
-    match result.get("status").and_then(Value::as_str) {
-        Some("OK") => serde_json::from_value(result).map_err(|error| NodeError::Malformed(error.to_string())),
-        Some(status) => Err(NodeError::Rpc(status.chars().take(MAX_MESSAGE).collect())),
-        None => Err(NodeError::Malformed("no status".into())),
+#[derive(Deserialize)]
+struct Status {
+    status: Option<String>,
+}
+
+impl Status {
+    fn check(self) -> Result<(), NodeError> {
+        match self.status.as_deref() {
+            Some("OK") => Ok(()),
+            Some(status) => Err(NodeError::Rpc(status.chars().take(MAX_MESSAGE).collect())),
+            None => Err(NodeError::Malformed("no status".into())),
+        }
     }
 }
 
