@@ -5,6 +5,7 @@
 #[path = "support/monero.rs"]
 mod monero;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -407,23 +408,30 @@ async fn of_three_nodes_one_that_is_ahead_alone_is_not_followed() {
     assert_eq!(ahead.reason.as_deref(), Some("not believed: it announces block 17, others are at 5"));
 
     // Nor do its blocks, though it says the others' tip and is asked first.
-    let own = alone.rpc("get_block", json!({"height": 3})).await;
+    let own = alone.rpc("get_block", json!({"height": 2})).await;
+    let served = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&served);
     let two_faced = move |method: &str, reply: &mut Value| {
-        if method == "get_block" && reply["result"]["block_header"]["height"] == json!(3) {
+        if method == "get_block" && reply["result"]["block_header"]["height"] == json!(2) {
             reply["result"] = own.clone();
+            asked.fetch_add(1, Ordering::SeqCst);
         }
     };
     let two_faced = liar(honest.url(), two_faced).await;
     config.nodes = vec![node(two_faced), node(honest.url()), node(honest.url())];
     let nodes = NodePool::new(&config).unwrap();
     assert_eq!(nodes.tip().await.unwrap().height, 5);
-    let agreed = honest.rpc("get_block_header_by_height", json!({"height": 3})).await;
-    for range in [3..=3, 3..=5] {
+    let agreed = honest.rpc("get_block_header_by_height", json!({"height": 2})).await;
+    for range in [2..=2, 2..=3, 2..=5] {
         let run = nodes.blocks(range).await.unwrap();
         assert_eq!(run[0].hash.to_string(), agreed["block_header"]["hash"].as_str().unwrap());
     }
-    let reason = nodes.status()[0].reason.clone().unwrap();
-    assert!(reason.contains("another block 3 than the others"), "{reason}");
+    let first = nodes.status()[0].clone();
+    assert_eq!(first.state, NodeState::SetAside);
+    assert_eq!(first.reason.as_deref(), Some("not believed: it has another block 2 than the others"));
+    nodes.tip().await.unwrap();
+    nodes.blocks(2..=2).await.unwrap();
+    assert_eq!(served.load(Ordering::SeqCst), 1, "it is not asked first again");
 
     // Of three that differ or are down none is believed, however long its chain.
     let third = Daemon::monerod(false).await;
@@ -461,7 +469,7 @@ async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one_and_ends_before_wh
     assert_eq!(nodes.blocks(81..=90).await.unwrap().len(), 1);
     assert_eq!(nodes.blocks(82..=90).await, Err(NodeError::Missing));
 
-    // What is held back or altered of a transaction takes no block with it but its own.
+    // A transaction that is held back takes no block with it but its own; whoever alters one is believed nothing.
     let holds_back = |method: &str, reply: &mut Value| {
         if method == "/get_transactions" {
             reply["txs"].as_array_mut().unwrap().pop();
@@ -476,7 +484,7 @@ async fn a_run_of_blocks_is_the_same_as_its_blocks_one_by_one_and_ends_before_wh
         }
     };
     let silent = pool(vec![node(liar(daemon.url(), holds_back).await)]);
-    assert_eq!(silent.blocks(79..=81).await.unwrap().len(), 1);
+    assert_eq!(silent.blocks(79..=81).await.unwrap().len(), 2);
     let error = silent.blocks(81..=81).await.unwrap_err();
     assert!(matches!(&error, NodeError::Transport(why) if why.contains("without all")), "{error}");
     let forger = pool(vec![node(liar(daemon.url(), alters).await)]);

@@ -42,7 +42,8 @@ pub async fn measure() -> Vec<Measured> {
     let tip = nodes.tip().await.unwrap();
     let first = tip.height - TRANSACTIONS / EACH + 1;
 
-    // Each way once before it counts: then all find the blocks in memory.
+    let http = reqwest::Client::new();
+    // Each way once before it counts: then all find the blocks in memory and a connection open.
     let (mut fetched, mut by_range, mut by_height, mut plain) = (0.0, 0.0, 0.0, (0.0, Vec::new()));
     for _ in 0..2 {
         let begun = Instant::now();
@@ -55,8 +56,8 @@ pub async fn measure() -> Vec<Measured> {
         }
         fetched = begun.elapsed().as_secs_f64();
         assert_eq!(count, TRANSACTIONS);
-        by_range = binary(&node.url(), "/get_blocks.bin", &epee_range(first)).await;
-        by_height = binary(&node.url(), "/get_blocks_by_height.bin", &epee_heights(first..=tip.height)).await;
+        by_range = binary(&http, &node, "/get_blocks.bin", epee_range(first)).await;
+        by_height = binary(&http, &node, "/get_blocks_by_height.bin", epee_heights(first..=tip.height)).await;
         let begun = Instant::now();
         let mut blocks = Vec::new();
         for height in first..=tip.height {
@@ -95,9 +96,9 @@ pub async fn measure() -> Vec<Measured> {
 
 /// Seconds until a binary reply is there with all transactions whole, neither read nor verified: what a follower that used it
 /// could reach at best.
-async fn binary(url: &str, path: &str, body: &[u8]) -> f64 {
+async fn binary(http: &reqwest::Client, node: &Daemon, path: &str, body: Vec<u8>) -> f64 {
     let begun = Instant::now();
-    let reply = reqwest::Client::new().post(format!("{url}{path}")).body(body.to_vec()).send().await.unwrap();
+    let reply = http.post(format!("{}{path}", node.url())).body(body).send().await.unwrap();
     let reply = reply.bytes().await.unwrap();
     let took = begun.elapsed().as_secs_f64();
     // A real transaction takes more than a kilobyte.

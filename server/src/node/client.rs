@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use aegis_common::address::Network;
 use aegis_common::chain::{Block, ParseError, Tx, parse_block, verify_tx};
 use aegis_common::hash::Hash32;
+use futures_util::stream::{self, StreamExt};
 use monero_rpc::{DaemonJsonRpcClient, GetBlockHeaderSelector, RpcClientBuilder};
 use serde::Deserialize;
 use serde_json::json;
@@ -18,6 +19,9 @@ use super::{NodeConfig, NodeError, NodeStatus, Place, PoolConfig, Tip};
 
 /// Most transactions a restricted node hands out at once (`RESTRICTED_TRANSACTIONS_COUNT`).
 pub(super) const CHUNK: usize = 100;
+
+/// Calls that are made side by side for one question: latency is hidden, and what is in memory stays a few replies.
+pub(super) const AT_ONCE: usize = 4;
 
 /// What is known about the node apart from its breaker.
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ pub(super) struct Node {
     network_seen: AtomicBool,
     knowledge: Mutex<Knowledge>,
     /// How many blocks are asked for at once.
-    pub(super) run: AtomicUsize,
+    pub(super) run_length: AtomicUsize,
 }
 
 /// A transaction as a node gave it: its place, and the content or why it can't be read.
@@ -81,7 +85,7 @@ impl Node {
             breaker: Mutex::new(Breaker::new(config.failures, config.back_off)),
             network_seen: AtomicBool::new(false),
             knowledge: Mutex::default(),
-            run: AtomicUsize::new(FIRST_RUN),
+            run_length: AtomicUsize::new(FIRST_RUN),
         })
     }
 
@@ -244,6 +248,11 @@ impl Node {
 
     /// A block without its transactions; hash and height are verified against the node's own header.
     pub async fn block_only(&self, height: u64) -> Result<Block, NodeError> {
+        self.block_and_length(height).await.map(|(block, _)| block)
+    }
+
+    /// The same, and its length in bytes.
+    pub(super) async fn block_and_length(&self, height: u64) -> Result<(Block, usize), NodeError> {
         #[derive(Deserialize)]
         struct Header {
             hash: String,
@@ -254,14 +263,15 @@ impl Node {
             block_header: Header,
         }
         let reply: Reply = self.http.rpc("get_block", json!({ "height": height })).await?;
-        let block = parse_block(&unhex(&reply.blob)?)?;
+        let blob = unhex(&reply.blob)?;
+        let block = parse_block(&blob)?;
         if block.hash != hash(&reply.block_header.hash)? {
             return Err(NodeError::Lie(format!("block {height} does not have the hash of its header")));
         }
         if block.height != height {
             return Err(NodeError::Lie(format!("block {} was given for {height}", block.height)));
         }
-        Ok(block)
+        Ok((block, blob.len()))
     }
 
     /// Whether the tip that it announced last is at least so high.
@@ -284,32 +294,47 @@ impl Node {
     }
 
     /// Transactions by hash, in the order asked for; those the node misses are left out. Every one that
-    /// parses has its hash.
+    /// parses has its hash. Together they are no longer than one reply may be.
     pub async fn transactions(&self, hashes: &[Hash32]) -> Result<Vec<Fetched>, NodeError> {
         let mut all = Vec::with_capacity(hashes.len());
-        for chunk in hashes.chunks(CHUNK) {
-            for entry in self.fetch(chunk, true).await? {
-                let (hash, place) = (entry.hash, entry.place);
-                // The id of version 1 covers the signatures, which pruning cuts off.
-                let tx = if entry.blob.first() == Some(&1) {
-                    match self.fetch(&[hash], false).await?.pop() {
-                        // A pruned node has no more of it.
-                        Some(full) if full.blob.is_empty() => Err(ParseError::RetiredRct(0)),
-                        Some(full) => verify_tx(&full.blob, None, hash),
-                        None => continue,
-                    }
-                } else {
-                    verify_tx(&entry.blob, entry.prunable, hash)
-                };
-                match tx {
-                    Err(ParseError::HashMismatch) => {
-                        return Err(NodeError::Lie("a transaction does not have the hash asked for".into()));
-                    }
-                    tx => all.push((hash, place, tx)),
-                }
-            }
+        let mut room = self.http.max_reply;
+        // Nothing is waited for between them: a call that is not gone on with may hold what another one needs.
+        let asked: Vec<_> = hashes.chunks(CHUNK).map(|chunk| self.verified(chunk)).collect();
+        let mut asked = stream::iter(asked).buffered(AT_ONCE);
+        while let Some(some) = asked.next().await {
+            let (some, bytes) = some?;
+            room = room.checked_sub(bytes).ok_or(NodeError::TooLarge(self.http.max_reply))?;
+            all.extend(some);
         }
         Ok(all)
+    }
+
+    /// As many as one call gives, and how many bytes they were.
+    async fn verified(&self, hashes: &[Hash32]) -> Result<(Vec<Fetched>, usize), NodeError> {
+        let (mut all, mut bytes) = (Vec::with_capacity(hashes.len()), 0);
+        for entry in self.fetch(hashes, true).await? {
+            bytes += entry.blob.len();
+            let (hash, place) = (entry.hash, entry.place);
+            // The id of version 1 covers the signatures, which pruning cuts off.
+            let tx = if entry.blob.first() == Some(&1) {
+                let Some(full) = self.fetch(&[hash], false).await?.pop() else { continue };
+                bytes += full.blob.len();
+                match full.blob.is_empty() {
+                    // A pruned node has no more of it.
+                    true => Err(ParseError::RetiredRct(0)),
+                    false => verify_tx(&full.blob, None, hash),
+                }
+            } else {
+                verify_tx(&entry.blob, entry.prunable, hash)
+            };
+            match tx {
+                Err(ParseError::HashMismatch) => {
+                    return Err(NodeError::Lie("a transaction does not have the hash asked for".into()));
+                }
+                tx => all.push((hash, place, tx)),
+            }
+        }
+        Ok((all, bytes))
     }
 
     async fn fetch(&self, hashes: &[Hash32], prune: bool) -> Result<Vec<Entry>, NodeError> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use aegis_common::chain::Tx;
 use aegis_common::hash::Hash32;
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -93,20 +94,29 @@ impl NodePool {
         first.chain(others).filter(|(_, node)| node.permit())
     }
 
-    /// The first good answer. [`NodeError::Missing`] when nodes answered and none had it.
+    /// The first good answer. [`NodeError::Missing`] when nodes answered and none had it. Whoever answers where the followed node
+    /// fails is asked first from then on, so that one which serves badly and says the right tip holds up nothing twice.
     async fn first<T, F>(&self, call: impl Fn(Arc<Node>) -> F) -> Result<T, NodeError>
     where
         F: Future<Output = Result<T, NodeError>>,
     {
         let mut failure = NodeError::NoneUsable;
-        for (_, node) in self.order() {
+        let mut failed = false;
+        for (number, node) in self.order() {
             let outcome = async {
                 node.ensure_network().await?;
                 call(node.clone()).await
             };
             match node.judge(outcome.await) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if failed {
+                        self.current.store(number, Ordering::Relaxed);
+                    }
+                    return Ok(answer);
+                }
                 Err(error) => {
+                    failed |=
+                        !matches!(error, NodeError::Missing | NodeError::Unreadable | NodeError::Divided);
                     // That one node knows it says more than that another does not.
                     if failure != NodeError::Unreadable
                         && (failure != NodeError::Missing || error == NodeError::Unreadable)
@@ -270,12 +280,13 @@ impl NodePool {
                 let other = |tip: Tip| blocks.iter().any(|b| b.height == tip.height && b.hash != tip.hash);
                 let is_agreed = agreed.is_some_and(|tip| tip.height == last.height && tip.hash == last.hash);
                 if agreed.is_some_and(other)
-                    || (self.agree > 1
-                        && !is_agreed
-                        && self.header_hash(last.height).await? != last.hash)
+                    || (self.agree > 1 && !is_agreed && self.header_hash(last.height).await? != last.hash)
                 {
                     let other = format!("it has another block {} than the others", last.height);
-                    return Err(NodeError::Transport(other));
+                    node.note_disagreement(Some(other.clone()));
+                    // Near the tip the chain may just be changing.
+                    let is_old = agreed.is_some_and(|tip| last.height.saturating_add(NEAR) < tip.height);
+                    return Err(if is_old { NodeError::Lie(other) } else { NodeError::Transport(other) });
                 }
                 Ok(blocks)
             }
@@ -301,12 +312,18 @@ impl NodePool {
             };
             node.judge(timeout(self.patience, answer).await.unwrap_or_else(|_| Err(too_slow())))
         });
-        let answers = join_all(asked).await;
-        let agreed = |answer: &&Result<Hash32, NodeError>| {
-            matches!(answer, Ok(_) | Err(NodeError::Missing))
-                && answers.iter().filter(|other| other == answer).count() >= self.agree
-        };
-        answers.iter().find(agreed).cloned().unwrap_or(Err(NodeError::Divided))
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        let mut answers = Vec::new();
+        while let Some(answer) = asked.next().await {
+            if matches!(answer, Ok(_) | Err(NodeError::Missing)) {
+                answers.push(answer.clone());
+                // Those that are slow are not waited for.
+                if answers.iter().filter(|other| **other == answer).count() >= self.agree {
+                    return answer;
+                }
+            }
+        }
+        Err(NodeError::Divided)
     }
 
     /// The mempool. Only transactions not seen before are fetched; what can't be read is left out (and warned
