@@ -38,8 +38,8 @@ pub(super) struct Node {
     network: Network,
     set_aside: std::time::Duration,
     pub(super) http: Http,
-    /// The `monero-rpc` crate, for the calls it has. It can't log in reliably (nonces are bound to
-    /// connections), and does not bound replies: nodes with a login take the other way.
+    /// The `monero-rpc` crate, for the calls it has. It does not bound replies, so only a node on this machine is asked by it;
+    /// and it can't log in reliably (nonces are bound to connections).
     basics: Option<DaemonJsonRpcClient>,
     breaker: Mutex<Breaker>,
     network_seen: AtomicBool,
@@ -69,12 +69,12 @@ impl Node {
             return Err(NodeError::Url(number, "must have no path"));
         }
         let base = url.as_str().trim_end_matches('/').to_owned();
-        let basics = match node.login {
-            Some(_) => None,
-            None => {
-                let client = RpcClientBuilder::new().timeout(config.timeout).build(base.clone());
-                Some(client.map_err(|_| NodeError::Setup("the RPC client".into()))?.daemon())
-            }
+        let is_here = matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
+        let basics = if is_here && node.login.is_none() {
+            let client = RpcClientBuilder::new().timeout(config.timeout).build(base.clone());
+            Some(client.map_err(|_| NodeError::Setup("the RPC client".into()))?.daemon())
+        } else {
+            None
         };
         Ok(Self {
             number,
