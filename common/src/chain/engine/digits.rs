@@ -85,22 +85,21 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The cheapest for so many products of one point.
-    pub fn best(products: usize, constant_time: bool) -> Self {
+    /// The cheapest for so many products of one point, where an entry of a table costs so many multiplications.
+    pub fn best(products: usize, entry: usize, constant_time: bool) -> Self {
         let windows = if constant_time { CONSTANT_TIME_WINDOW..=CONSTANT_TIME_WINDOW } else { 2..=9 };
         let plans =
             windows.flat_map(|window| [false, true].map(|ladder| Self { window, ladder, constant_time }));
         let fallback = Self { window: CONSTANT_TIME_WINDOW, ladder: true, constant_time };
-        plans.min_by_key(|plan| plan.multiplications(products.max(1))).unwrap_or(fallback)
+        plans.min_by_key(|plan| plan.multiplications(products.max(1), entry)).unwrap_or(fallback)
     }
 
-    /// Field multiplications for so many products, roughly. In a table an addition takes 7, an entry 11 and a row 18 more, and an
-    /// entry has to be written and then found outside the nearest caches: measured, that makes it 16. On a ladder a doubling
-    /// takes 7, an addition 8 and a multiple 9.
-    fn multiplications(&self, products: usize) -> usize {
+    /// Field multiplications for so many products, roughly. In a table an addition takes 7 and a row 18 beside its entries; on
+    /// a ladder a doubling takes 7, an addition 8 and a multiple 9.
+    fn multiplications(&self, products: usize, entry: usize) -> usize {
         let (rows, half) = (rows(self.window), 1 << (self.window - 1));
         match self.ladder {
-            false => products * rows * 7 + rows * (half * 16 + 18),
+            false => products * rows * 7 + rows * (half * entry + 18),
             true => products * (BITS * 7 + rows * 8) + half * 9,
         }
     }

@@ -140,11 +140,13 @@ fn spend_keys_are_output_keys_minus_multiples_of_the_base_point() {
 
 #[test]
 fn the_cheapest_plan_is_a_ladder_for_few_view_keys_and_ever_wider_tables_for_more() {
-    let plan = |products| Plan::best(products, false);
+    let plan = |products| Plan::best(products, 11, false);
     assert!([0, 1, 2, 3].into_iter().all(|products| plan(products).ladder));
     let windows = [10, 100, 1_000, 10_000].map(|products| (plan(products).ladder, plan(products).window));
-    assert_eq!(windows, [(false, 3), (false, 5), (false, 7), (false, 9)]);
-    assert!(Plan::best(10_000, true).constant_time);
+    assert_eq!(windows, [(false, 3), (false, 6), (false, 8), (false, 9)]);
+    let dear = [10, 100, 1_000, 10_000].map(|products| Plan::best(products, 16, false).window);
+    assert_eq!(dear, [3, 5, 7, 9]);
+    assert!(Plan::best(10_000, 16, true).constant_time);
 }
 
 #[test]
