@@ -36,3 +36,15 @@ id!(
     /// An escrow.
     EscrowId
 );
+id!(
+    /// A login on one device, or an API key.
+    SessionId
+);
+id!(
+    /// A passkey.
+    PasskeyId
+);
+id!(
+    /// An invitation.
+    InvitationId
+);

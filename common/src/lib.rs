@@ -8,6 +8,7 @@ pub mod chain;
 pub mod code;
 pub mod escrow;
 pub mod hash;
+pub mod identity;
 pub mod ids;
 pub mod multisig;
 pub mod role;

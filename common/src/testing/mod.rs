@@ -20,10 +20,12 @@
 
 mod cast;
 pub mod chain;
+mod identity;
 pub mod parsers;
 mod sim;
 
 pub use cast::{Cast, Person, contract, contract_number};
+pub use identity::{identity, signing_key};
 pub use sim::{Sim, round_message};
 
 use curve25519_dalek::{EdwardsPoint, Scalar};

@@ -1,11 +1,29 @@
-//! Accounts: registration, login, profiles.
+//! Accounts: registration, login, second factors, sessions, profiles, invitations, backups of wallets.
+
+mod access;
+mod factor;
+mod profile;
+mod register;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Address;
-use crate::hash::{Hash32, Key32};
-use crate::ids::UserId;
-use crate::time::Timestamp;
+pub use access::{
+    ApiKeyRequest, ApiKeyView, ApiKeys, AuditEntry, AuditPage, LoggedIn, LoginAnswer, LoginRequest,
+    NewApiKey, RefreshRequest, Scope, SecondFactorNeeded, SecondFactorRequest, SessionView, Sessions,
+    StepUpRequest, StepUpView, TicketResponse,
+};
+pub use factor::{
+    BackupCodes, Factor, FactorKind, NewPasskey, PasskeyChallenge, PasskeyView, Passkeys, TotpCode,
+    TotpEnrolment,
+};
+pub use profile::{
+    BackupView, Backups, MeView, NotificationChoices, PayoutAddressRequest, ProfileRequest, Reputation,
+    RoleRequest, Settings, UserPage, UserView, UsernameView,
+};
+pub use register::{
+    Invitation, InvitationRequest, Invitations, NewInvitation, PasswordRequest, PrekeyStock, PrekeysRequest,
+    RegisterRequest, ResetRequest,
+};
 
 /// What an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -43,97 +61,38 @@ impl AccountRole {
 
 /// Bounds on account fields.
 pub mod bounds {
-    /// Bytes in a password. Argon2id takes any; the upper bound keeps requests small.
-    pub const PASSWORD: std::ops::RangeInclusive<usize> = 12..=256;
-}
-
-/// `POST /api/v1/auth/register`
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RegisterRequest {
-    /// 3 to 32 letters, digits, `_` or `-`; unique without regard to case.
-    pub username: String,
-    /// 12 to 256 bytes.
-    pub password: String,
-    /// X25519 identity key.
-    pub identity_key: Key32,
-    /// Ed25519 key that will sign statements.
-    pub signing_key: Key32,
-    /// Where this account is paid.
-    pub payout_address: Address,
-}
-
-/// `POST /api/v1/auth/login`
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoginRequest {
-    /// The username.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-/// A bearer token.
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LoginResponse {
-    /// JWT (EdDSA) for `Authorization: Bearer`.
-    pub token: String,
-    /// When it stops working.
-    pub expires_at: Timestamp,
-    /// The account.
-    pub user: UserView,
-}
-
-/// An account as everybody may see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct UserView {
-    /// Its id.
-    pub id: UserId,
-    /// Its name.
-    pub username: String,
-    /// What it may do.
-    pub role: AccountRole,
-    /// X25519 identity key.
-    pub identity_key: Key32,
-    /// SHA-256 of the identity key.
-    pub fingerprint: Hash32,
-    /// Ed25519 signing key.
-    pub signing_key: Key32,
-}
-
-/// `GET /api/v1/me`: one's own account.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct MeView {
-    /// What everybody sees.
-    #[serde(flatten)]
-    pub user: UserView,
-    /// Where contracts made from now on pay this account.
-    pub payout_address: Address,
-}
-
-/// `PUT /api/v1/users/{username}/role`
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoleRequest {
-    /// What the account may do from now on.
-    pub role: AccountRole,
-}
-
-/// `PUT /api/v1/me/payout-address`
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PayoutAddressRequest {
-    /// Where contracts made from now on pay this account.
-    pub payout_address: Address,
-}
-
-/// `POST /api/v1/ws/ticket`
-#[derive(Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TicketResponse {
-    /// Good for one WebSocket, within thirty seconds.
-    pub ticket: String,
+    /// Least characters in a password.
+    pub const PASSWORD: usize = 12;
+    /// Most bytes in a password. Argon2id takes any; the bound keeps requests small.
+    pub const PASSWORD_BYTES: usize = 256;
+    /// Least zxcvbn score of a password, of 4: safely unguessable without the hash.
+    pub const PASSWORD_SCORE: u8 = 3;
+    /// Characters in a name that a person gives to a device, a passkey or an API key.
+    pub const LABEL: std::ops::RangeInclusive<usize> = 1..=64;
+    /// Characters in a display name.
+    pub const DISPLAY_NAME: usize = 64;
+    /// Characters in the URL of a node.
+    pub const URL: usize = 256;
+    /// Passkeys of one account.
+    pub const PASSKEYS: usize = 16;
+    /// API keys of one account.
+    pub const API_KEYS: usize = 32;
+    /// Logins of one account; one more ends the one that was used least recently.
+    pub const SESSIONS: usize = 32;
+    /// Days that an API key may work.
+    pub const API_KEY_DAYS: std::ops::RangeInclusive<u32> = 1..=366;
+    /// Hours that an invitation may work.
+    pub const INVITATION_HOURS: std::ops::RangeInclusive<u32> = 1..=24 * 30;
+    /// Invitations of one account that are not used yet.
+    pub const INVITATIONS: usize = 100;
+    /// Bytes of a wallet's backup.
+    pub const BACKUP: usize = 1024 * 1024;
+    /// Versions of it that are kept; a new one takes the place of the oldest.
+    pub const BACKUPS: usize = 10;
+    /// Characters in a search for users.
+    pub const PREFIX: std::ops::RangeInclusive<usize> = 3..=32;
+    /// Unused one-time prekeys that are kept, and as many ML-KEM prekeys.
+    pub const PREKEYS: usize = 200;
+    /// Backup codes that are given out together.
+    pub const BACKUP_CODES: usize = 10;
 }
