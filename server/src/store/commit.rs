@@ -14,6 +14,7 @@ use super::error::{CommitError, StoreError};
 use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
+use super::keys::check_sealed;
 use super::schema::{escrows, events, idempotency, journal};
 use super::types::{DbUuid, impossible};
 
@@ -68,7 +69,7 @@ pub struct Commit {
 
 #[derive(Insertable)]
 #[diesel(table_name = events, treat_none_as_default_value = false)]
-struct InsertEvent {
+pub(super) struct InsertEvent {
     event_id: DbUuid,
     user_id: DbUuid,
     escrow_id: Option<DbUuid>,
@@ -144,7 +145,7 @@ pub(super) fn check_text<'a>(texts: impl IntoIterator<Item = &'a String>) -> Res
 }
 
 impl InsertEvent {
-    fn encode(event: NewEvent, at: Timestamp) -> Self {
+    pub fn encode(event: NewEvent, at: Timestamp) -> Self {
         Self {
             event_id: event.event_id.into(),
             user_id: event.user_id.0.into(),
@@ -158,6 +159,9 @@ impl InsertEvent {
 
 impl Prepared {
     fn apply(&self, conn: &mut Conn) -> Result<(), CommitError> {
+        if let Some(sealed) = &self.escrow.view_key {
+            check_sealed(conn, sealed)?;
+        }
         // The compare-and-swap goes first: a stale commit has then written nothing that must be undone.
         if let Err(refused) = self.swap(conn)? {
             return Err(if self.seen_before(conn)? { CommitError::IdempotencyConflict } else { refused });

@@ -1,21 +1,36 @@
 //! Everything the database holds, row by row: for an operator who wants to know, and for tests that look for what must
 //! not be there.
 
+use aegis_common::identity::KeyKind;
 use diesel::prelude::*;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::Store;
+use super::accounts::audit::RawAudit;
+use super::accounts::backups::RawBackup;
+use super::accounts::budgets::RawBudget;
+use super::accounts::challenges::RawChallenge;
+use super::accounts::factors::{RawBackupCode, RawPasskey, RawTotp, totp_cell};
+use super::accounts::invitations::RawInvitation;
+use super::accounts::prekeys::RawPrekey;
+use super::accounts::profiles::RawProfile;
+use super::accounts::sessions::RawSession;
 use super::error::StoreError;
 use super::escrows::{RawEscrow, open_watch_secret};
 use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
+use super::keys::{RawSealKey, RawTokenKey, seed_cell};
 use super::schema::{
-    chain_blocks, chain_progress, escrows, events, idempotency, journal, outbox_cursor, users,
+    audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled, escrows, events,
+    idempotency, invitations, journal, outbox_cursor, passkeys, prekeys, profiles, reset_signatures,
+    seal_keys, sessions, token_keys, totp, users, wallet_backups,
 };
-use super::types::{DbBytes, DbHash, impossible};
+use super::types::{DbBytes, DbHash, DbUuid, impossible};
 use super::users::RawUser;
+use crate::crypto::SealError;
 
 /// Rows that are read at once. A row's texts are bounded to megabytes each, so this bounds the memory.
 const PAGE: i64 = 32;
@@ -88,11 +103,40 @@ macro_rules! dump {
     };
 }
 
+/// A row with a sealed column as it is opened; one that does not open stands there as it is, with the reason beside it.
+fn with_opened(
+    mut row: Value,
+    column: &str,
+    sealed: &[u8],
+    opened: Result<Zeroizing<Vec<u8>>, SealError>,
+) -> Value {
+    match opened {
+        Ok(secret) => row[column] = json!(hex::encode(secret.as_slice())),
+        Err(error) => {
+            row[column] = json!(hex::encode(sealed));
+            row[format!("{column}_error")] = json!(error.to_string());
+        }
+    }
+    row
+}
+
 #[derive(Queryable, Serialize)]
 struct Progress {
     network: String,
     height: i64,
     hash: DbHash,
+}
+
+#[derive(Queryable, Serialize)]
+struct Disabled {
+    user_id: DbUuid,
+    at: i64,
+}
+
+#[derive(Queryable, Serialize)]
+struct ResetSignature {
+    hash: DbHash,
+    at: i64,
 }
 
 #[derive(Queryable, Serialize)]
@@ -142,6 +186,49 @@ impl Store {
             dump!(conn, chain_progress, Progress, [network], |row| tell("chain_progress", columns(row)?));
             dump!(conn, chain_blocks, Progress, [network, height], |row| tell("chain_blocks", columns(row)?));
             dump!(conn, outbox_cursor, Cursor, [name], |row| tell("outbox_cursor", columns(row)?));
+            dump!(conn, profiles, RawProfile, [user_id], |row| tell("profiles", columns(row)?));
+            dump!(conn, sessions, RawSession, [id], |row| tell("sessions", columns(row)?));
+            dump!(conn, totp, RawTotp, [user_id], |row| {
+                let opened = ring.open(totp_cell(&row.user_id.0), &row.secret);
+                tell("totp", with_opened(columns(row)?, "secret", &row.secret, opened))
+            });
+            dump!(conn, backup_codes, RawBackupCode, [code_hash], |row| tell("backup_codes", columns(row)?));
+            dump!(conn, passkeys, RawPasskey, [id], |row| tell("passkeys", columns(row)?));
+            dump!(conn, challenges, RawChallenge, [id], |row| tell("challenges", columns(row)?));
+            dump!(conn, reset_signatures, ResetSignature, [hash], |row| tell(
+                "reset_signatures",
+                columns(row)?
+            ));
+            dump!(conn, invitations, RawInvitation, [id], |row| tell("invitations", columns(row)?));
+            dump!(conn, audit, RawAudit, [seq], |row| tell("audit", columns(row)?));
+            dump!(conn, budgets, RawBudget, [key], |row| tell("budgets", columns(row)?));
+            dump!(conn, token_keys, RawTokenKey, [kid], |row| {
+                let opened = ring.open(seed_cell(&row.kid), &row.seed);
+                tell("token_keys", with_opened(columns(row)?, "seed", &row.seed, opened))
+            });
+            dump!(conn, disabled, Disabled, [user_id], |row| tell("disabled", columns(row)?));
+            dump!(conn, seal_keys, RawSealKey, [key_id], |row| tell("seal_keys", columns(row)?));
+            dump!(conn, wallet_backups, RawBackup, [user_id, version], |row| tell(
+                "wallet_backups",
+                columns(row)?
+            ));
+            for kind in KeyKind::ALL.map(KeyKind::wire) {
+                let mut after: Option<(DbUuid, i64)> = None;
+                loop {
+                    let mut keys = prekeys::table.filter(prekeys::kind.eq(kind)).into_boxed();
+                    if let Some((user, id)) = after {
+                        let same = prekeys::user_id.eq(user).and(prekeys::key_id.gt(id));
+                        keys = keys.filter(prekeys::user_id.gt(user).or(same));
+                    }
+                    let keys = keys.order((prekeys::user_id, prekeys::key_id)).limit(PAGE);
+                    let keys: Vec<RawPrekey> = keys.load(conn)?;
+                    let Some(last) = keys.last() else { break };
+                    after = Some((last.user_id, last.key_id));
+                    for key in &keys {
+                        tell("prekeys", columns(key)?)?;
+                    }
+                }
+            }
             Ok(())
         })
         .await

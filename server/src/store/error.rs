@@ -32,6 +32,9 @@ pub enum StoreError {
     /// Another account has this name, in some spelling of case.
     #[error("the username is taken")]
     UsernameTaken,
+    /// The session that an act rests on is over, or its account may do less by now. Nothing was changed.
+    #[error("the session is over")]
+    SessionOver,
     /// The database URL is not one of ours.
     #[error("a database URL looks like sqlite:PATH or postgres://USER@HOST/NAME")]
     Url,
@@ -136,6 +139,7 @@ impl From<StoreError> for CommitError {
             StoreError::Full => Self::Full,
             StoreError::Uncertain(why) => Self::Uncertain(why),
             StoreError::Duplicate | StoreError::UsernameTaken => Self::Duplicate,
+            StoreError::SessionOver => Self::Inconsistent(error.to_string()),
             other @ (StoreError::Inconsistent(_) | StoreError::Sealed(_) | StoreError::Url) => {
                 Self::Inconsistent(other.to_string())
             }

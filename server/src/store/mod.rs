@@ -18,6 +18,7 @@ mod escrows;
 mod events;
 mod idempotency;
 mod journal;
+mod keys;
 mod rotation;
 mod schema;
 mod swap;
@@ -31,6 +32,16 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use tokio::sync::Semaphore;
 
+pub use self::accounts::Registered;
+pub use self::accounts::audit::{ACCOUNT_NOTICE, AuditRow, Note, Under};
+pub use self::accounts::backups::BackupRow;
+pub use self::accounts::budgets::Budget;
+pub use self::accounts::challenges::ChallengeRow;
+pub use self::accounts::factors::{FactorCounts, PasskeyRow, TotpRow};
+pub use self::accounts::invitations::InvitationRow;
+pub use self::accounts::prekeys::PrekeyRow;
+pub use self::accounts::profiles::{ProfileRow, Shown};
+pub use self::accounts::sessions::{NextToken, Opening, Rotation, SessionRow};
 pub use self::chain::{BLOCKS_KEPT, Tip};
 pub use self::commit::{Commit, Expected, NewEvent};
 pub use self::connection::DatabaseUrl;
@@ -39,6 +50,7 @@ pub use self::escrows::{EscrowRow, Watched};
 pub use self::events::EventRow;
 pub use self::idempotency::IdempotencyRow;
 pub use self::journal::JournalRow;
+pub use self::keys::TokenKeyRow;
 pub use self::rotation::Resealed;
 pub use self::users::{ArbiterLoad, Role, UserRow};
 
@@ -48,6 +60,8 @@ use crate::crypto::Keyring;
 
 /// Most rows one page holds, whatever was asked.
 pub const MAX_PAGE: usize = 10_000;
+/// Most invitations one list holds.
+pub const MAX_INVITATIONS: usize = 1000;
 
 /// Sizes and bounds.
 #[derive(Debug, Clone)]

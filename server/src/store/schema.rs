@@ -95,3 +95,153 @@ table! {
         seq -> BigInt,
     }
 }
+
+table! {
+    profiles (user_id) {
+        user_id -> Binary,
+        display_name -> Text,
+        settings -> Text,
+        updated_at -> BigInt,
+    }
+}
+
+table! {
+    prekeys (user_id, kind, key_id) {
+        user_id -> Binary,
+        kind -> Text,
+        key_id -> BigInt,
+        public_key -> Binary,
+        signature -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    sessions (id) {
+        id -> Binary,
+        user_id -> Binary,
+        is_key -> Bool,
+        name -> Text,
+        scopes -> Text,
+        secret_hash -> Binary,
+        family_hash -> Binary,
+        network -> Text,
+        created_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+        expires_at -> BigInt,
+        strong -> Bool,
+    }
+}
+
+table! {
+    totp (user_id) {
+        user_id -> Binary,
+        secret -> Binary,
+        confirmed -> Bool,
+        last_step -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    backup_codes (code_hash) {
+        code_hash -> Binary,
+        user_id -> Binary,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    passkeys (id) {
+        id -> Binary,
+        user_id -> Binary,
+        credential_id -> Binary,
+        name -> Text,
+        credential -> Text,
+        created_at -> BigInt,
+        used_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    challenges (id) {
+        id -> Binary,
+        user_id -> Binary,
+        origin -> Text,
+        tries_left -> Integer,
+        name -> Text,
+        state -> Nullable<Text>,
+        expires_at -> BigInt,
+    }
+}
+
+table! {
+    reset_signatures (hash) {
+        hash -> Binary,
+        at -> BigInt,
+    }
+}
+
+table! {
+    invitations (id) {
+        id -> Binary,
+        token_hash -> Binary,
+        role -> Text,
+        created_by -> Nullable<Binary>,
+        created_at -> BigInt,
+        expires_at -> BigInt,
+        accepted_by -> Nullable<Binary>,
+    }
+}
+
+table! {
+    wallet_backups (user_id, version) {
+        user_id -> Binary,
+        version -> BigInt,
+        sha256 -> Binary,
+        bytes -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    audit (seq) {
+        seq -> BigInt,
+        user_id -> Nullable<Binary>,
+        at -> BigInt,
+        kind -> Text,
+        network -> Nullable<Text>,
+        detail -> Text,
+    }
+}
+
+table! {
+    budgets (key) {
+        key -> Binary,
+        ready_at -> BigInt,
+    }
+}
+
+table! {
+    token_keys (kid) {
+        kid -> Text,
+        seed -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    disabled (user_id) {
+        user_id -> Binary,
+        at -> BigInt,
+    }
+}
+
+table! {
+    seal_keys (key_id) {
+        key_id -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(disabled, sessions, users);

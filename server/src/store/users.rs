@@ -6,14 +6,15 @@ use std::str::FromStr;
 use aegis_common::hash::Key32;
 use aegis_common::ids::UserId;
 use aegis_common::time::Timestamp;
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 use serde::Serialize;
 
 use super::Store;
 use super::commit::check_text;
+use super::connection::Conn;
 use super::error::StoreError;
-use super::schema::{escrows, users};
+use super::schema::{disabled, escrows, users};
 use super::types::{DbBytes, DbHash, DbUuid, impossible, natural, page, time};
 
 /// What an account may do.
@@ -109,7 +110,7 @@ pub(super) struct RawUser {
 }
 
 impl RawUser {
-    fn encode(row: UserRow) -> Self {
+    pub fn encode(row: UserRow) -> Self {
         Self {
             id: row.id.0.into(),
             username_lower: row.username.to_lowercase(),
@@ -123,7 +124,7 @@ impl RawUser {
         }
     }
 
-    fn decode(self) -> Result<UserRow, StoreError> {
+    pub fn decode(self) -> Result<UserRow, StoreError> {
         Ok(UserRow {
             id: UserId(self.id.into()),
             username: self.username,
@@ -143,16 +144,7 @@ impl Store {
     pub async fn insert_user(&self, user: UserRow) -> Result<(), StoreError> {
         check_text([&user.username, &user.password_hash, &user.payout_address])?;
         let raw = RawUser::encode(user);
-        self.writer
-            .run(move |conn| {
-                let same_name = users::table.filter(users::username_lower.eq(&raw.username_lower));
-                if same_name.select(users::id).first::<DbUuid>(conn).optional()?.is_some() {
-                    return Err(StoreError::UsernameTaken);
-                }
-                diesel::insert_into(users::table).values(&raw).execute(conn)?;
-                Ok(())
-            })
-            .await
+        self.writer.run(move |conn| insert(conn, &raw)).await
     }
 
     /// One account by id.
@@ -177,7 +169,7 @@ impl Store {
         .await
     }
 
-    /// Arbiters in order of id with the number of their escrows whose status is none of `closed`, beginning
+    /// Arbiters that are not disabled, in order of id, with the number of their escrows whose status is none of `closed`, beginning
     /// after `after`.
     pub async fn arbiters(
         &self,
@@ -187,7 +179,9 @@ impl Store {
     ) -> Result<Vec<ArbiterLoad>, StoreError> {
         let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
         self.read(move |conn, _| {
+            let shut = disabled::table.filter(disabled::user_id.eq(users::id)).select(disabled::user_id);
             let query = users::table.filter(users::role.eq(Role::Arbiter.as_str()));
+            let query = query.filter(not(exists(shut)));
             let query = query.filter(users::id.gt(after)).order(users::id).limit(page(limit));
             let rows: Vec<RawUser> = query.load(conn)?;
             let with_load = rows.into_iter().map(|raw| {
@@ -202,4 +196,14 @@ impl Store {
         })
         .await
     }
+}
+
+/// [`StoreError::UsernameTaken`] where the name exists in any case.
+pub(super) fn insert(conn: &mut Conn, raw: &RawUser) -> Result<(), StoreError> {
+    let same_name = users::table.filter(users::username_lower.eq(&raw.username_lower));
+    if same_name.select(users::id).first::<DbUuid>(conn).optional()?.is_some() {
+        return Err(StoreError::UsernameTaken);
+    }
+    diesel::insert_into(users::table).values(raw).execute(conn)?;
+    Ok(())
 }

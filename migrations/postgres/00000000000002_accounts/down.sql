@@ -1,0 +1,16 @@
+DROP INDEX events_notices;
+DROP TABLE seal_keys;
+DROP TABLE disabled;
+DROP TABLE token_keys;
+DROP TABLE budgets;
+DROP TABLE audit;
+DROP TABLE wallet_backups;
+DROP TABLE invitations;
+DROP TABLE reset_signatures;
+DROP TABLE challenges;
+DROP TABLE passkeys;
+DROP TABLE backup_codes;
+DROP TABLE totp;
+DROP TABLE sessions;
+DROP TABLE prekeys;
+DROP TABLE profiles;
