@@ -1,11 +1,12 @@
 //! Secrets: columns sealed with AES-256-GCM under a ring of keys, passwords, login tokens.
 
+pub mod breached;
 mod keyring;
+pub mod opaque;
 pub mod password;
 mod seal;
-mod secret_file;
 pub mod token;
+pub mod totp;
 
-pub use keyring::{KeyId, Keyring, KeyringError};
+pub use keyring::{KeyId, Keyring, KeyringError, NewKey};
 pub use seal::{Cell, SealError};
-pub use secret_file::SecretFileError;

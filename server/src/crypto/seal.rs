@@ -60,11 +60,11 @@ impl Keyring {
         if plaintext.len() > MAX_PLAINTEXT {
             return Err(SealError::TooLong);
         }
-        let (id, cipher) = self.current();
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandomness)?;
         let payload = Payload { msg: plaintext, aad: &cell.aad() };
-        let body = cipher.encrypt(&Nonce::from(nonce), payload).map_err(|_| SealError::TooLong)?;
+        let (id, body) = self.with_current(|id, cipher| (id, cipher.encrypt(&Nonce::from(nonce), payload)));
+        let body = body.map_err(|_| SealError::TooLong)?;
         let mut sealed = Vec::with_capacity(HEADER + body.len());
         sealed.push(VERSION);
         sealed.extend(id.0);
@@ -75,7 +75,7 @@ impl Keyring {
 
     /// Whether a sealed value lies under the current key and version; if not, seal it anew.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
-        sealed.strip_prefix(&[VERSION]).is_some_and(|rest| rest.starts_with(&self.current().0.0))
+        sealed.strip_prefix(&[VERSION]).is_some_and(|rest| rest.starts_with(&self.current_id().0))
     }
 
     /// Opens a value that was sealed for this cell under any key of the ring.
@@ -90,10 +90,12 @@ impl Keyring {
             return Err(SealError::Malformed);
         }
         let id = KeyId(*id);
-        let cipher = self.find(id).ok_or(SealError::UnknownKey(id))?;
-        let payload = Payload { msg: body, aad: &cell.aad() };
-        let opened = cipher.decrypt(&Nonce::from(*nonce), payload).map_err(|_| SealError::Forged)?;
-        Ok(Zeroizing::new(opened))
+        let aad = cell.aad();
+        let decrypt = |cipher: &aes_gcm::Aes256Gcm| {
+            cipher.decrypt(&Nonce::from(*nonce), Payload { msg: body, aad: &aad })
+        };
+        let opened = self.with_key(id, decrypt).ok_or(SealError::UnknownKey(id))?;
+        opened.map(Zeroizing::new).map_err(|_| SealError::Forged)
     }
 }
 
