@@ -7,14 +7,21 @@ use std::collections::HashMap;
 
 use actix::prelude::SendError;
 use actix::{Actor, Context, Handler, MessageResult, Recipient};
-use aegis_common::ids::UserId;
+use aegis_common::ids::{SessionId, UserId};
 
 use super::outbox::Deliver;
-use message::{CloseAll, Join, Leave, SocketId, TooManySockets, Wake};
+use message::{CloseAll, Join, Leave, SessionOver, SocketId, TooManySockets, Wake};
+
+/// A live socket.
+struct Live {
+    id: SocketId,
+    session: SessionId,
+    socket: Recipient<Wake>,
+}
 
 /// User to live sockets.
 pub struct Sessions {
-    sockets: HashMap<UserId, Vec<(SocketId, Recipient<Wake>)>>,
+    sockets: HashMap<UserId, Vec<Live>>,
     per_user: usize,
     next: u64,
 }
@@ -26,7 +33,7 @@ impl Sessions {
     }
 
     /// Keeps the sockets for which `alive` holds, and no empty entry.
-    fn retain(&mut self, user: UserId, alive: impl FnMut(&(SocketId, Recipient<Wake>)) -> bool) {
+    fn retain(&mut self, user: UserId, alive: impl FnMut(&Live) -> bool) {
         if let Some(sockets) = self.sockets.get_mut(&user) {
             sockets.retain(alive);
             if sockets.is_empty() {
@@ -47,15 +54,15 @@ impl Actor for Sessions {
 impl Handler<Join> for Sessions {
     type Result = Result<SocketId, TooManySockets>;
 
-    fn handle(&mut self, Join { user, socket }: Join, _: &mut Self::Context) -> Self::Result {
-        self.retain(user, |(_, socket)| socket.connected());
+    fn handle(&mut self, Join { user, session, socket }: Join, _: &mut Self::Context) -> Self::Result {
+        self.retain(user, |live| live.socket.connected());
         let sockets = self.sockets.entry(user).or_default();
         if sockets.len() >= self.per_user {
             return Err(TooManySockets);
         }
         let id = SocketId(self.next);
         self.next += 1;
-        sockets.push((id, socket));
+        sockets.push(Live { id, session, socket });
         Ok(id)
     }
 }
@@ -64,7 +71,7 @@ impl Handler<Leave> for Sessions {
     type Result = ();
 
     fn handle(&mut self, Leave { user, socket }: Leave, _: &mut Self::Context) {
-        self.retain(user, |(id, _)| *id != socket);
+        self.retain(user, |live| live.id != socket);
     }
 }
 
@@ -73,8 +80,19 @@ impl Handler<Deliver> for Sessions {
 
     fn handle(&mut self, Deliver { user, frame }: Deliver, _: &mut Self::Context) -> Self::Result {
         let wake = Wake::Stored { seq: frame.seq };
-        self.retain(user, |(_, socket)| !matches!(socket.try_send(wake), Err(SendError::Closed(_))));
+        self.retain(user, |live| !matches!(live.socket.try_send(wake), Err(SendError::Closed(_))));
         MessageResult(())
+    }
+}
+
+impl Handler<SessionOver> for Sessions {
+    type Result = ();
+
+    fn handle(&mut self, SessionOver(session): SessionOver, _: &mut Self::Context) {
+        for live in self.sockets.values().flatten().filter(|live| live.session == session) {
+            // One too busy to hear it finds out before it sends anything more.
+            let _ = live.socket.try_send(Wake::SessionOver);
+        }
     }
 }
 
@@ -82,9 +100,9 @@ impl Handler<CloseAll> for Sessions {
     type Result = ();
 
     fn handle(&mut self, _: CloseAll, _: &mut Self::Context) {
-        for (_, socket) in self.sockets.values().flatten() {
+        for live in self.sockets.values().flatten() {
             // A socket too busy to hear it ends with the server anyway.
-            let _ = socket.try_send(Wake::ServerStops);
+            let _ = live.socket.try_send(Wake::ServerStops);
         }
     }
 }
@@ -99,6 +117,8 @@ mod tests {
 
     use super::*;
 
+    const SESSION: SessionId = SessionId(Uuid::nil());
+
     /// Notes what it is told; may be told to end.
     struct Socket(Arc<Mutex<Vec<i64>>>);
 
@@ -112,6 +132,7 @@ mod tests {
             self.0.lock().unwrap().push(match wake {
                 Wake::Stored { seq } => seq,
                 Wake::ServerStops => -1,
+                Wake::SessionOver => -2,
             });
         }
     }
@@ -136,7 +157,7 @@ mod tests {
         let mut ids = Vec::new();
         for (user, heard) in [ann, ann, bob].into_iter().zip(&heard) {
             let socket = Socket(Arc::clone(heard)).start().recipient();
-            ids.push(sessions.send(Join { user, socket }).await.unwrap().unwrap());
+            ids.push(sessions.send(Join { user, session: SESSION, socket }).await.unwrap().unwrap());
         }
         sessions.send(deliver(ann, 5)).await.unwrap();
         sessions.send(Leave { user: ann, socket: ids[0] }).await.unwrap();
@@ -152,10 +173,10 @@ mod tests {
         let sessions = Sessions::new(1).start();
         let user = UserId(Uuid::from_u128(1));
         let socket = || Socket(Arc::default()).start().recipient();
-        let first = sessions.send(Join { user, socket: socket() }).await.unwrap().unwrap();
-        let second = sessions.send(Join { user, socket: socket() }).await.unwrap();
+        let first = sessions.send(Join { user, session: SESSION, socket: socket() }).await.unwrap().unwrap();
+        let second = sessions.send(Join { user, session: SESSION, socket: socket() }).await.unwrap();
         assert_eq!(second, Err(TooManySockets));
         sessions.send(Leave { user, socket: first }).await.unwrap();
-        assert!(sessions.send(Join { user, socket: socket() }).await.unwrap().is_ok());
+        assert!(sessions.send(Join { user, session: SESSION, socket: socket() }).await.unwrap().is_ok());
     }
 }

@@ -1,113 +1,147 @@
-//! Who sends a request. A handler that wants to know takes one of these as an argument, and can't forget to check.
+//! Who sends a request. The envelope finds out before any handler runs; a handler says whom it serves by taking a
+//! [`Caller`] of some [`Reach`], and can't forget to check.
 
 use std::future::{Ready, ready};
 use std::marker::PhantomData;
-use std::net::IpAddr;
 
-use actix_web::dev::Payload;
+use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use aegis_common::code::Code;
 use aegis_common::ids::UserId;
-use aegis_common::wire::account::AccountRole;
-use futures_util::future::LocalBoxFuture;
+use aegis_common::wire::account::{AccountRole, Scope};
 
 use super::State;
 use super::problem::ApiError;
-use crate::crypto::token::{Bearer, TokenError};
+use crate::accounts::{Origin, Who};
 
-/// The account behind a valid token.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller(pub Bearer);
+/// What a request must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Whose account; nobody's in particular where `None`: then there may be no account at all.
+    pub roles: Option<&'static [AccountRole]>,
+    /// What an API key must be for; none will do where `None`.
+    pub scope: Option<Scope>,
+    /// Whether the last proof must be fresh.
+    pub fresh: bool,
+}
 
-impl Caller {
-    /// Its id.
+impl Access {
+    const fn login(roles: &'static [AccountRole]) -> Self {
+        Self { roles: Some(roles), scope: None, fresh: false }
+    }
+
+    const fn key(scope: Scope) -> Self {
+        Self { scope: Some(scope), ..Self::login(&AccountRole::ALL) }
+    }
+
+    const fn fresh(self) -> Self {
+        Self { fresh: true, ..self }
+    }
+}
+
+/// Whom a handler serves.
+pub trait Reach: 'static {
+    /// In terms of what a request must show.
+    const ACCESS: Access;
+}
+
+macro_rules! reach {
+    ($($(#[$doc:meta])* $name:ident = $access:expr;)*) => {
+        $(
+            $(#[$doc])*
+            pub struct $name;
+
+            impl Reach for $name {
+                const ACCESS: Access = $access;
+            }
+        )*
+    };
+}
+
+reach! {
+    /// Everybody.
+    Public = Access { roles: None, scope: None, fresh: false };
+    /// Whoever has logged in.
+    Login = Access::login(&AccountRole::ALL);
+    /// Whoever has logged in and proved it within five minutes.
+    Fresh = Access::login(&AccountRole::ALL).fresh();
+    /// Logins, and API keys that may read.
+    Read = Access::key(Scope::Read);
+    /// Logins, and API keys that may trade.
+    Trade = Access::key(Scope::Trade);
+    /// Operators and administrators.
+    Operators = Access::login(&[AccountRole::Operator, AccountRole::Admin]);
+    /// Administrators.
+    Admins = Access::login(&[AccountRole::Admin]);
+    /// Administrators who have proved it within five minutes.
+    FreshAdmins = Access::login(&[AccountRole::Admin]).fresh();
+}
+
+/// Somebody whom `R` lets in.
+pub struct Caller<R = Login>(pub Who, PhantomData<R>);
+
+impl<R> Caller<R> {
+    /// The account's id.
     pub fn user(&self) -> UserId {
         self.0.user
     }
 }
 
-/// Which roles may call.
-pub trait Allowed: 'static {
-    /// These.
-    const ROLES: &'static [AccountRole];
-}
-
-/// Arbiters.
-pub struct Arbiters;
-/// Operators and administrators.
-pub struct Operators;
-/// Administrators.
-pub struct Admins;
-
-impl Allowed for Arbiters {
-    const ROLES: &'static [AccountRole] = &[AccountRole::Arbiter];
-}
-
-impl Allowed for Operators {
-    const ROLES: &'static [AccountRole] = &[AccountRole::Operator, AccountRole::Admin];
-}
-
-impl Allowed for Admins {
-    const ROLES: &'static [AccountRole] = &[AccountRole::Admin];
-}
-
-/// A caller with one of the roles that `R` allows.
-pub struct Only<R>(pub Caller, PhantomData<R>);
-
-/// Where a request comes from: the peer, or what a trusted proxy says.
-#[derive(Debug, Clone, Copy)]
-pub struct Origin(pub IpAddr);
-
-/// An attempt to register or log in, counted against the address it comes from.
-pub struct Attempt;
+/// Kept with the request: who it is, or why nobody.
+#[derive(Clone)]
+struct Found(Result<Who, ApiError>);
 
 fn state(req: &HttpRequest) -> Result<&web::Data<State>, ApiError> {
     req.app_data::<web::Data<State>>()
         .ok_or_else(|| ApiError::failure(Code::Internal, &"the application has no state"))
 }
 
-fn authenticate(req: &HttpRequest) -> Result<Caller, ApiError> {
-    let state = state(req)?;
+/// Finds out who sends a request, where it says so.
+pub async fn identify(req: &ServiceRequest) {
     let header = req.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token =
-        header.and_then(|text| text.split_once(' ')).filter(|(s, _)| s.eq_ignore_ascii_case("bearer"));
-    let (_, token) = token.ok_or_else(|| ApiError::of(Code::Unauthenticated))?;
-    let bearer = state.tokens.verify(token.trim(), state.clock.now());
-    bearer.map(Caller).map_err(|error: TokenError| ApiError::new(Code::Unauthenticated, error.to_string()))
+    let token = header.and_then(|text| text.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (Some((_, token)), Ok(state)) = (token, state(req.request())) else { return };
+    let origin = state.limits.origin(req.request());
+    let who = state.accounts.who(token.trim(), origin).await.map_err(ApiError::from);
+    req.extensions_mut().insert(Found(who));
 }
 
-impl FromRequest for Caller {
+fn admit(req: &HttpRequest, access: Access) -> Result<Who, ApiError> {
+    let found = req.extensions().get::<Found>().cloned();
+    let Found(who) = found.ok_or_else(|| ApiError::of(Code::Unauthenticated))?;
+    let who = who?;
+    if who.scopes.as_ref().is_some_and(|has| !access.scope.is_some_and(|needed| has.contains(&needed))) {
+        return Err(ApiError::of(Code::ScopeMissing));
+    }
+    if !access.roles.is_none_or(|roles| roles.contains(&who.role)) {
+        return Err(ApiError::of(Code::Forbidden));
+    }
+    // What everybody may do asks for no second factor; what only some may, does.
+    if access.roles.is_some_and(|roles| roles.len() < AccountRole::ALL.len()) && !who.strong {
+        return Err(ApiError::of(Code::WeakSession));
+    }
+    if access.fresh && !who.is_fresh(state(req)?.clock.now()) {
+        return Err(ApiError::of(Code::StepUpRequired));
+    }
+    Ok(who)
+}
+
+impl<R: Reach> FromRequest for Caller<R> {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(req))
+        ready(admit(req, R::ACCESS).map(|who| Self(who, PhantomData)))
     }
 }
 
-impl<R: Allowed> FromRequest for Only<R> {
-    type Error = ApiError;
-    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
-
-    /// The role is read from the database: one that was taken away must not live on in a token and give itself back.
-    fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let (caller, state) = (authenticate(req), state(req).cloned());
-        Box::pin(async move {
-            let (caller, state) = (caller?, state?);
-            let role = state.accounts.role(caller.user()).await?;
-            let allowed = role.is_some_and(|role| R::ROLES.contains(&role));
-            if allowed { Ok(Self(caller, PhantomData)) } else { Err(ApiError::of(Code::Forbidden)) }
-        })
-    }
-}
-
-impl FromRequest for Attempt {
+impl FromRequest for Origin {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(req: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let checked = state(req).and_then(|state| state.limits.credentials(state.limits.origin(req)));
-        ready(checked.map(|()| Self))
+        ready(state(req).map(|state| state.limits.origin(req)))
     }
 }

@@ -10,6 +10,7 @@ use tracing_actix_web::RequestId;
 use uuid::Uuid;
 
 use super::State;
+use super::caller::identify;
 use super::docs;
 use super::problem::{ApiError, MEDIA_TYPE};
 
@@ -45,6 +46,7 @@ pub async fn envelope(
     let (req, response) = match limited {
         Some(refused) => (req.into_parts().0, refused.response(id)),
         None => {
+            identify(&req).await;
             // Errors of handlers and extractors come as responses; an `Err` would be a middleware's, and there is none.
             let (req, response) = next.call(req).await?.into_parts();
             (req, finish(response.map_into_boxed_body(), id))

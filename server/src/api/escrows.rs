@@ -17,7 +17,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::body::{Body, STATEMENT};
-use super::caller::{Caller, Only, Operators};
+use super::caller::{Caller, Operators, Read, Trade};
 use super::docs::Refused;
 use super::headers::{IdempotencyKey, IfMatch, etag, is_fresh};
 use super::problem::ApiError;
@@ -67,7 +67,7 @@ fn answer(mut response: actix_web::HttpResponseBuilder, view: &EscrowView) -> Ht
 )]
 #[post("/api/v1/escrows")]
 pub async fn create(
-    caller: Caller,
+    caller: Caller<Trade>,
     state: Data<State>,
     key: IdempotencyKey,
     body: Body<CreateEscrowRequest>,
@@ -123,7 +123,7 @@ pub struct ListQuery {
 )]
 #[get("/api/v1/escrows")]
 pub async fn list(
-    caller: Caller,
+    caller: Caller<Read>,
     state: Data<State>,
     query: Query<ListQuery>,
 ) -> Result<Json<EscrowPage>, ApiError> {
@@ -141,7 +141,7 @@ pub async fn list(
 )]
 #[get("/api/v1/escrows/{id}")]
 pub async fn one(
-    caller: Caller,
+    caller: Caller<Read>,
     state: Data<State>,
     id: Path<EscrowId>,
     req: HttpRequest,
@@ -167,7 +167,7 @@ pub async fn one(
 )]
 #[delete("/api/v1/escrows/{id}")]
 pub async fn remove(
-    caller: Caller,
+    caller: Caller<Trade>,
     state: Data<State>,
     id: Path<EscrowId>,
     expected: IfMatch,
@@ -189,7 +189,7 @@ pub async fn remove(
 )]
 #[post("/api/v1/escrows/{id}/statements")]
 pub async fn state_act(
-    caller: Caller,
+    caller: Caller<Trade>,
     state: Data<State>,
     id: Path<EscrowId>,
     expected: IfMatch,
@@ -227,7 +227,7 @@ pub struct TranscriptQuery {
 )]
 #[get("/api/v1/escrows/{id}/transcript")]
 pub async fn transcript(
-    caller: Caller,
+    caller: Caller<Read>,
     state: Data<State>,
     id: Path<EscrowId>,
     query: Query<TranscriptQuery>,
@@ -245,7 +245,7 @@ pub async fn transcript(
 )]
 #[get("/api/v1/escrows/{id}/deposits")]
 pub async fn deposits(
-    caller: Caller,
+    caller: Caller<Read>,
     state: Data<State>,
     id: Path<EscrowId>,
 ) -> Result<Json<Vec<SlotView>>, ApiError> {
@@ -271,7 +271,7 @@ pub struct RescanRequest {
 )]
 #[post("/api/v1/escrows/{id}/rescan")]
 pub async fn rescan(
-    _: Only<Operators>,
+    _: Caller<Operators>,
     state: Data<State>,
     id: Path<EscrowId>,
     body: Body<RescanRequest>,

@@ -8,7 +8,7 @@ use aegis_common::wire::event::{EventFrame, EventPage};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::caller::Caller;
+use super::caller::{Caller, Read};
 use super::docs::Refused;
 use super::problem::ApiError;
 use super::{State, page};
@@ -48,7 +48,7 @@ pub fn frame(row: EventRow) -> Result<EventFrame, ApiError> {
 )]
 #[get("/api/v1/events")]
 pub async fn feed(
-    caller: Caller,
+    caller: Caller<Read>,
     state: Data<State>,
     query: Query<FeedQuery>,
 ) -> Result<Json<EventPage>, ApiError> {
@@ -65,6 +65,6 @@ pub async fn feed(
     responses((status = 200, body = TicketResponse), Refused)
 )]
 #[post("/api/v1/ws/ticket")]
-pub async fn ticket(caller: Caller, state: Data<State>) -> Result<Json<TicketResponse>, ApiError> {
-    Ok(Json(TicketResponse { ticket: state.tickets.issue(caller.user())? }))
+pub async fn ticket(caller: Caller<Read>, state: Data<State>) -> Result<Json<TicketResponse>, ApiError> {
+    Ok(Json(TicketResponse { ticket: state.tickets.issue(caller.user(), caller.0.session)? }))
 }

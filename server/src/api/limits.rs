@@ -1,4 +1,4 @@
-//! Rate limits by address and by account (GCRA, by `governor`).
+//! Rate limits by address (GCRA, by `governor`).
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,12 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use actix_web::HttpRequest;
 use aegis_common::code::Code;
-use aegis_common::hash::Hash32;
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-use super::caller::Origin;
 use super::problem::ApiError;
+use crate::accounts::Origin;
 use crate::config::Limits;
 
 /// Checks between two cleanings: the memory of who was seen stays in proportion to recent traffic.
@@ -47,11 +46,10 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 }
 
-/// All limits.
+/// Limits on requests as such. What can be guessed at has budgets in the database: see
+/// [`Accounts`](crate::accounts::Accounts).
 pub struct RateLimits {
     requests: Limit<IpAddr>,
-    credentials: Limit<IpAddr>,
-    logins: Limit<Hash32>,
     proxies: Vec<IpAddr>,
 }
 
@@ -64,48 +62,25 @@ impl RateLimits {
     /// As configured; the addresses of proxies are believed what they say in `X-Forwarded-For`.
     pub fn new(limits: &Limits, proxies: Vec<IpAddr>) -> Self {
         let requests = Quota::per_second(count(limits.requests_per_second));
-        Self {
-            requests: Limit::new(requests.allow_burst(count(limits.burst))),
-            credentials: Limit::new(Quota::per_minute(count(limits.credentials_per_minute))),
-            logins: Limit::new(Quota::per_minute(count(limits.logins_per_minute))),
-            proxies,
-        }
+        Self { requests: Limit::new(requests.allow_burst(count(limits.burst))), proxies }
     }
 
     /// Where a request comes from.
     pub fn origin(&self, req: &HttpRequest) -> Origin {
         let peer = req.peer_addr().map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.ip());
         if !self.proxies.contains(&peer) {
-            return Origin(peer);
+            return Origin(Some(peer));
         }
         // Each proxy appends whom it heard: the last one that is no proxy of ours is the nearest known client.
         let said = req.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
         let hops: Vec<IpAddr> =
             said.flat_map(|line| line.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
-        Origin(hops.into_iter().rev().find(|hop| !self.proxies.contains(hop)).unwrap_or(peer))
+        Origin(Some(hops.into_iter().rev().find(|hop| !self.proxies.contains(hop)).unwrap_or(peer)))
     }
 
     /// Counts a request.
     pub fn request(&self, origin: Origin) -> Result<(), ApiError> {
-        self.requests.check(&network(origin))
-    }
-
-    /// Counts a registration or login by address.
-    pub fn credentials(&self, origin: Origin) -> Result<(), ApiError> {
-        self.credentials.check(&network(origin))
-    }
-
-    /// Counts a login by account name, existing or not.
-    pub fn login(&self, username: &str) -> Result<(), ApiError> {
-        self.logins.check(&Hash32::sha256(username.to_lowercase().as_bytes()))
-    }
-}
-
-/// One IPv6 customer has at least a /64, so that is what counts.
-fn network(Origin(address): Origin) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
-        v4 @ IpAddr::V4(_) => v4,
+        origin.counted().map_or(Ok(()), |address| self.requests.check(&address))
     }
 }
 
@@ -131,7 +106,7 @@ mod tests {
         let from = |peer: &str, said: &str| {
             let req = TestRequest::default().peer_addr(format!("{peer}:1").parse().unwrap());
             let req = req.insert_header(("x-forwarded-for", said)).to_http_request();
-            limits(&["10.0.0.1", "10.0.0.2"]).origin(&req).0.to_string()
+            limits(&["10.0.0.1", "10.0.0.2"]).origin(&req).0.unwrap().to_string()
         };
         assert_eq!(from("9.9.9.9", "1.2.3.4"), "9.9.9.9");
         assert_eq!(from("10.0.0.1", "1.2.3.4"), "1.2.3.4");
@@ -140,23 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_in_one_ipv6_network_share_a_limit_and_strangers_do_not() {
+    fn one_address_has_its_burst_and_strangers_have_their_own() {
         let limits = limits(&[]);
-        let from = |ip: &str| limits.credentials(Origin(ip.parse().unwrap()));
-        assert!(from("2001:db8::1").is_ok());
-        let refused = from("2001:db8::2").unwrap_err();
-        assert_eq!(refused.code, Code::RateLimited);
-        assert!((1..=60).contains(&refused.retry_after.unwrap()));
+        let from = |ip: &str| limits.request(Origin(Some(ip.parse().unwrap())));
+        assert!(from("2001:db8::1").is_ok() && from("2001:db8::2").is_ok());
+        let refused = from("2001:db8::3").unwrap_err();
+        assert_eq!((refused.code, refused.retry_after), (Code::RateLimited, Some(1)));
         assert!(from("2001:db8:0:1::1").is_ok());
-        assert!(from("192.0.2.1").is_ok());
-        assert!(from("::ffff:192.0.2.1").is_err());
-    }
-
-    #[test]
-    fn logins_count_by_account_without_regard_to_case() {
-        let limits = limits(&[]);
-        assert!(limits.login("Alice").is_ok());
-        assert!(limits.login("aLICE").is_err());
-        assert!(limits.login("bob").is_ok());
     }
 }

@@ -1,19 +1,24 @@
 //! REST: one file per resource, over the use cases and the actors' recipients.
 
-pub mod accounts;
+pub mod access;
+pub mod auth;
+pub mod backups;
 pub mod body;
 pub mod caller;
 pub mod docs;
 pub mod envelope;
 pub mod escrows;
 pub mod events;
+pub mod factors;
 pub mod headers;
 pub mod health;
 pub mod limits;
+pub mod me;
 pub mod problem;
 mod refusals;
 pub mod tickets;
 pub mod trace;
+pub mod users;
 
 use std::sync::Arc;
 
@@ -26,7 +31,6 @@ use crate::accounts::Accounts;
 use crate::actors::message::{Create, Refusal, Tell};
 use crate::actors::sessions::Sessions;
 use crate::actors::{self, ChainTip};
-use crate::crypto::token::Tokens;
 use crate::escrows::{Drafts, Escrows};
 use crate::node::NodeStatus;
 use crate::store::Store;
@@ -47,8 +51,6 @@ pub struct State {
     pub drafts: Drafts,
     /// Reading escrows.
     pub escrows: Escrows,
-    /// Checks login tokens.
-    pub tokens: Arc<Tokens>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The chain's tip.

@@ -18,6 +18,7 @@ impl From<StoreError> for ApiError {
             StoreError::Full => Code::StorageFull,
             StoreError::Unavailable(_) => Code::Unavailable,
             StoreError::UsernameTaken => Code::UsernameTaken,
+            StoreError::SessionOver => Code::SessionRevoked,
             StoreError::Uncertain(_)
             | StoreError::Inconsistent(_)
             | StoreError::Sealed(_)
@@ -39,12 +40,32 @@ impl From<AccountError> for ApiError {
                 Self::new(code, error.to_string())
             }
             AccountError::Taken => Self::of(Code::UsernameTaken),
+            AccountError::Keys(error) => Self::new(Code::BadKeys, error.to_string()),
             AccountError::BadCredentials => Self::of(Code::BadCredentials),
+            AccountError::BadFactor => Self::of(Code::BadFactor),
+            AccountError::FactorMissing => Self::of(Code::SecondFactorMissing),
+            AccountError::FactorExists => Self::of(Code::SecondFactorExists),
+            AccountError::BadReset => Self::of(Code::BadReset),
+            AccountError::SessionOver => Self::of(Code::SessionRevoked),
+            AccountError::BadToken(_) => Self::new(Code::Unauthenticated, error.to_string()),
+            AccountError::Disabled => Self::of(Code::AccountDisabled),
+            AccountError::RegistrationClosed => Self::of(Code::RegistrationClosed),
+            AccountError::InvitationNeeded => Self::of(Code::InvitationNeeded),
+            AccountError::BadInvitation => Self::of(Code::BadInvitation),
+            AccountError::LimitReached(_) => Self::new(Code::LimitReached, error.to_string()),
+            AccountError::PasskeysOff => Self::of(Code::PasskeysOff),
+            AccountError::Limited { seconds, .. } => {
+                let detail = format!("Too many attempts; wait {seconds} seconds.");
+                Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, detail) }
+            }
             AccountError::Unknown => Self::of(Code::NotFound),
             AccountError::Store(error) => error.into(),
             AccountError::Password(PasswordError::Busy) => Self::of(Code::Busy),
+            AccountError::Password(PasswordError::Weak(advice)) => Self::new(Code::WeakPassword, advice),
             AccountError::Password(PasswordError::Hash(_))
             | AccountError::Token(_)
+            | AccountError::Totp(_)
+            | AccountError::Failed(_)
             | AccountError::Inconsistent(_) => Self::failure(Code::Internal, &error),
         }
     }

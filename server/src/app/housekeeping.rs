@@ -1,32 +1,85 @@
-//! What must be thrown away from time to time.
+//! What has to be done from time to time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_common::time::{Clock, SignedDuration};
 
+use crate::accounts::{AccountError, Accounts};
+use crate::crypto::Keyring;
 use crate::store::{Store, StoreError};
 
 /// How long a creation can be repeated under its key.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
-/// Pause between two rounds.
-const PAUSE: Duration = Duration::from_secs(600);
+/// Longer than any challenge, or the window of a password reset.
+const BEGUN: SignedDuration = SignedDuration::from_hours(1);
+/// Between two readings of the key file: a rotation waits for as long.
+pub const RELOAD: Duration = Duration::from_secs(5);
+/// Readings of the key file between two looks at the keys of login tokens.
+const TOKEN_KEYS: u64 = 12;
+/// Between two cleanings.
+const CLEANING: Duration = Duration::from_secs(600);
 /// Rows at once, so that no commit waits long.
 const BATCH: usize = 500;
 
-/// Forgets old idempotency keys until the end of the program.
-pub async fn run(store: Store, clock: Arc<dyn Clock>) {
-    loop {
-        if let Err(error) = forget(&store, clock.as_ref()).await {
-            tracing::warn!(%error, "old idempotency keys could not be forgotten");
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+/// What there is to be kept in order.
+pub struct House {
+    /// The database.
+    pub store: Store,
+    /// Accounts.
+    pub accounts: Accounts,
+    /// The keys that seal.
+    pub keyring: Arc<Keyring>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How long the audit is kept.
+    pub audit: SignedDuration,
 }
 
-async fn forget(store: &Store, clock: &dyn Clock) -> Result<(), StoreError> {
-    let now = clock.now();
-    let before = now.saturating_sub(KEPT).unwrap_or(now);
-    while store.purge_idempotency(before, BATCH).await? == BATCH {}
-    Ok(())
+/// Never ends. What fails is tried again at the next turn. Cleaning may take long, and must not hold up the keys.
+pub async fn run(house: House) {
+    let keys = async {
+        for turn in 0_u64.. {
+            if let Err(error) = house.keys().await {
+                tracing::warn!(%error, "the sealing key could not be noted");
+            }
+            if turn.is_multiple_of(TOKEN_KEYS)
+                && let Err(error) = house.accounts.keep_token_keys().await
+            {
+                tracing::warn!(%error, "the keys of login tokens could not be looked at");
+            }
+            tokio::time::sleep(RELOAD).await;
+        }
+    };
+    let cleaning = async {
+        loop {
+            if let Err(error) = house.clean().await {
+                tracing::warn!(%error, "what is old could not be forgotten");
+            }
+            tokio::time::sleep(CLEANING).await;
+        }
+    };
+    tokio::join!(keys, cleaning);
+}
+
+impl House {
+    async fn keys(&self) -> Result<(), AccountError> {
+        if let Err(error) = self.keyring.reload() {
+            tracing::warn!(%error, "the keys stay as they were");
+        }
+        Ok(self.store.use_seal_key(self.keyring.current_id(), self.clock.now()).await?)
+    }
+
+    async fn clean(&self) -> Result<(), StoreError> {
+        let (store, now) = (&self.store, self.clock.now());
+        let ago = |time| now.saturating_sub(time).unwrap_or(now);
+        while store.purge_idempotency(ago(KEPT), BATCH).await? == BATCH {}
+        while store.purge_sessions(now, BATCH).await? == BATCH {}
+        while store.purge_challenges(ago(BEGUN), BATCH).await? == BATCH {}
+        while store.purge_budgets(now, BATCH).await? == BATCH {}
+        while store.purge_audit(ago(self.audit), BATCH).await? == BATCH {}
+        while store.purge_notices(ago(self.audit), BATCH).await? == BATCH {}
+        while store.purge_invitations(ago(self.audit), BATCH).await? == BATCH {}
+        Ok(())
+    }
 }

@@ -2,6 +2,7 @@
 
 mod actors;
 mod housekeeping;
+pub mod keys;
 pub mod routes;
 pub mod status;
 
@@ -12,19 +13,22 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::{App, HttpServer, web};
 use aegis_common::address::Network;
-use aegis_common::time::Clock;
+use aegis_common::identity::origin_of;
+use aegis_common::time::{Clock, SignedDuration};
 use anyhow::{Context, bail};
+use housekeeping::House;
 use serde::Deserialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_actix_web::TracingLogger;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Passkeys, Policy};
 use crate::actors::ActorHandles;
-use crate::actors::sessions::message::CloseAll;
+use crate::actors::sessions::message::{CloseAll, SessionOver};
 use crate::api::State;
 use crate::api::docs::{self, Description};
 use crate::api::envelope::envelope;
@@ -33,14 +37,12 @@ use crate::api::tickets::Tickets;
 use crate::api::trace::RequestSpan;
 use crate::config::{Config, Http};
 use crate::crypto::Keyring;
+use crate::crypto::breached::Breached;
 use crate::crypto::password::Passwords;
-use crate::crypto::token::Tokens;
 use crate::escrows::{Drafts, Escrows, PlatformTerms, Terms};
 use crate::store::{Store, StoreOptions};
 use crate::ws::Timing;
 
-/// Name of the file with the seed of the token key, in the data directory.
-const TOKEN_SEED: &str = "token-seed";
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -50,8 +52,8 @@ pub struct Ground {
     pub store: Store,
     /// Accounts.
     pub accounts: Accounts,
-    /// Login tokens.
-    pub tokens: Arc<Tokens>,
+    /// The keys that seal.
+    pub keyring: Arc<Keyring>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -61,20 +63,54 @@ impl Ground {
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let dir = &config.data.dir;
         make_private_dir(dir).with_context(|| format!("AEGIS_DATA_DIR {}", dir.display()))?;
-        let keyring = Arc::new(Keyring::load_or_create(&config.data.key_file)?);
-        let tokens = Arc::new(Tokens::load_or_create(&dir.join(TOKEN_SEED))?);
+        let keyring = match config.data.keys.as_str() {
+            "" => Keyring::load_or_create(&config.data.key_file)?,
+            keys => Keyring::parse(keys).context("AEGIS_KEYS")?,
+        };
+        let keyring = Arc::new(keyring);
         let options = StoreOptions { readers: config.data.readers, ..StoreOptions::default() };
         let url = config.data.database_url.parse().context("AEGIS_DATABASE_URL")?;
-        let store = Store::open(&url, keyring, options).context("opening the database")?;
-        let passwords = Passwords::new(config.limits.password_workers)?;
-        let accounts = Accounts::new(
-            store.clone(),
-            passwords,
-            Arc::clone(&tokens),
-            Arc::clone(&clock),
-            config.chain.network,
-        );
-        Ok(Self { store, accounts, tokens, clock })
+        let store = Store::open(&url, Arc::clone(&keyring), options).context("opening the database")?;
+        let breached = config.accounts.breached.as_deref().map(Breached::open).transpose();
+        let breached = breached.context("AEGIS_BREACHED_PASSWORDS")?;
+        let passwords = Passwords::new(config.limits.password_workers, breached)?;
+        let passkeys = config.http.public_url.as_ref().map(Passkeys::new).transpose()?;
+        let accounts = Accounts::new(store.clone(), passwords, passkeys, Arc::clone(&clock), policy(config));
+        Ok(Self { store, accounts, keyring, clock })
+    }
+
+    /// Refuses a keyring without the keys that sealed what lies in the database, remembers the one that will seal from now on,
+    /// and loads the keys of login tokens.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let (known, now) = (self.keyring.ids(), self.clock.now());
+        if self.store.seal_keys().await?.is_empty() {
+            // A database from before keys were noted.
+            for id in self.store.sealed_under().await? {
+                self.store.use_seal_key(id, now).await?;
+            }
+        }
+        if let Some(lost) = self.store.seal_keys().await?.into_iter().find(|id| !known.contains(id)) {
+            bail!(
+                "what lies in the database is sealed under key {lost}, which is not in the keyring: put the key file that \
+                 belongs to this database back"
+            );
+        }
+        self.store.use_seal_key(self.keyring.current_id(), now).await?;
+        Ok(self.accounts.keep_token_keys().await?)
+    }
+}
+
+fn policy(config: &Config) -> Policy {
+    let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+    Policy {
+        network: config.chain.network,
+        server: config.http.public_url.as_ref().and_then(|url| origin_of(url.as_str())),
+        registration: config.accounts.registration,
+        attempts_per_minute: config.limits.credentials_per_minute,
+        logins_per_minute: config.limits.logins_per_minute,
+        strong_staff: config.accounts.strong_staff,
+        idle: days(config.accounts.idle_days),
+        longest: days(config.accounts.session_days),
     }
 }
 
@@ -107,13 +143,15 @@ pub fn start(
     timing: Timing,
 ) -> anyhow::Result<Running> {
     let actors = actors::start_actors(config, &ground)?;
-    let Ground { store, accounts, tokens, clock } = ground;
+    let Ground { store, accounts, keyring: _, clock } = ground;
+    let sessions = actors.sessions.clone();
+    // Unbounded, but sent once for each session, and sessions are bounded. Must not be lost.
+    accounts.on_ended(Box::new(move |session| sessions.do_send(SessionOver(session))));
     let state = State {
         accounts,
         drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
         escrows: Escrows::new(store.clone()),
         store,
-        tokens,
         tip: actors.handles.tip.clone(),
         nodes: Box::new({
             let nodes = Arc::clone(&actors.nodes);
@@ -165,6 +203,7 @@ fn serve(
 ) -> anyhow::Result<Server> {
     let description = Description(routes::openapi().to_json()?.into());
     let (description, timing) = (web::Data::new(description), web::Data::new(timing));
+    let origins = http.cors_origins.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))
@@ -176,6 +215,7 @@ fn serve(
             .service(docs::viewer())
             .default_service(web::to(routes::unmatched))
             .wrap(Compress::default())
+            .wrap(cors(&origins))
             .wrap(from_fn(envelope))
             .wrap(TracingLogger::<RequestSpan>::new())
     });
@@ -189,16 +229,36 @@ fn serve(
         .run())
 }
 
+/// Which pages may call from a browser. Tokens travel in a header that no browser sends by itself, so no credentials of its
+/// own are let through.
+fn cors(origins: &[String]) -> Cors {
+    let cors = origins.iter().fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
+    cors.allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
+        .allowed_headers(["authorization", "content-type", "idempotency-key", "if-match", "if-none-match"])
+        .expose_headers(["etag", "retry-after", "x-request-id"])
+        .block_on_origin_mismatch(false)
+        .max_age(3600)
+}
+
 /// Serves until SIGTERM or SIGINT, then lets running requests end.
 pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let ground = Ground::open(config, Arc::clone(&clock))?;
+    ground.ready().await?;
     same_network(&ground.store, config.chain.network).await?;
     let bind = config.http.bind;
     let listener = TcpListener::bind(bind).with_context(|| format!("AEGIS_BIND {bind}"))?;
     let stop = stop_signal()?;
+    let keyring = Arc::clone(&ground.keyring);
     let Running { server, actors, state } = start(config, ground, listener, Timing::default())?;
     tracing::info!(%bind, network = %config.chain.network, version = env!("CARGO_PKG_VERSION"), "serving");
-    actix::spawn(housekeeping::run(state.store.clone(), clock));
+    let house = House {
+        store: state.store.clone(),
+        accounts: state.accounts.clone(),
+        keyring,
+        clock,
+        audit: SignedDuration::from_hours(24 * i64::from(config.accounts.audit_days)),
+    };
+    actix::spawn(housekeeping::run(house));
     let handle = server.handle();
     actix::spawn(async move {
         stop.await;

@@ -9,23 +9,28 @@ use utoipa::OpenApi as _;
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt;
 
+use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
-use crate::api::{accounts, docs, escrows, events, health};
+use crate::api::{access, auth, backups, docs, escrows, events, factors, health, me, users};
 use crate::ws;
 
-/// A method at an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A method at an address, and whom it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
     /// HTTP method.
     pub method: &'static str,
     /// Pattern with `{placeholders}`.
     pub path: &'static str,
+    /// What a request must show. The handler enforces it; a test holds the two together.
+    pub access: Access,
 }
 
 macro_rules! routes {
-    ($($method:ident $path:literal => $handler:path;)*) => {
+    ($($method:ident $path:literal => $handler:path, $reach:ident;)*) => {
         /// Every route. That a line says the same as its handler's own attribute is tested.
-        pub const ROUTES: &[Route] = &[$(Route { method: stringify!($method), path: $path },)*];
+        pub const ROUTES: &[Route] = &[$(
+            Route { method: stringify!($method), path: $path, access: caller::$reach::ACCESS },
+        )*];
 
         fn documented(config: &mut utoipa_actix_web::service_config::ServiceConfig<'_>) {
             $(config.service($handler);)*
@@ -39,26 +44,64 @@ macro_rules! routes {
 }
 
 routes! {
-    POST "/api/v1/auth/register" => accounts::register;
-    POST "/api/v1/auth/login" => accounts::login;
-    GET "/api/v1/me" => accounts::me;
-    PUT "/api/v1/me/payout-address" => accounts::payout_address;
-    GET "/api/v1/users/{username}" => accounts::user;
-    PUT "/api/v1/users/{username}/role" => accounts::role;
-    POST "/api/v1/escrows" => escrows::create;
-    GET "/api/v1/escrows" => escrows::list;
-    GET "/api/v1/escrows/{id}" => escrows::one;
-    DELETE "/api/v1/escrows/{id}" => escrows::remove;
-    POST "/api/v1/escrows/{id}/statements" => escrows::state_act;
-    GET "/api/v1/escrows/{id}/transcript" => escrows::transcript;
-    GET "/api/v1/escrows/{id}/deposits" => escrows::deposits;
-    POST "/api/v1/escrows/{id}/rescan" => escrows::rescan;
-    GET "/api/v1/events" => events::feed;
-    POST "/api/v1/ws/ticket" => events::ticket;
-    GET "/api/v1/ws" => ws::connect;
-    GET "/api/v1/health" => health::health;
-    GET "/health" => health::probe;
-    GET "/api/v1/openapi.json" => docs::description;
+    POST "/api/v1/auth/register" => auth::register, Public;
+    POST "/api/v1/auth/login" => auth::login, Public;
+    POST "/api/v1/auth/second-factor" => auth::second_factor, Public;
+    POST "/api/v1/auth/refresh" => auth::refresh, Public;
+    POST "/api/v1/auth/reset" => auth::reset, Public;
+    POST "/api/v1/auth/logout" => auth::logout, Login;
+    POST "/api/v1/auth/step-up" => auth::step_up, Login;
+    POST "/api/v1/auth/step-up/passkey" => auth::step_up_passkey, Login;
+    GET "/.well-known/jwks.json" => auth::key_set, Public;
+    GET "/api/v1/me" => me::me, Read;
+    PATCH "/api/v1/me" => me::profile, Login;
+    PUT "/api/v1/me/password" => me::password, Fresh;
+    PUT "/api/v1/me/payout-address" => me::payout_address, Fresh;
+    GET "/api/v1/me/prekeys" => me::prekey_stock, Login;
+    POST "/api/v1/me/prekeys" => me::prekeys, Login;
+    POST "/api/v1/me/totp" => factors::enrol_totp, Fresh;
+    POST "/api/v1/me/totp/confirm" => factors::confirm_totp, Fresh;
+    POST "/api/v1/me/totp/disable" => factors::disable_totp, Login;
+    POST "/api/v1/me/backup-codes" => factors::backup_codes, Fresh;
+    POST "/api/v1/me/passkey-challenge" => factors::passkey_challenge, Fresh;
+    POST "/api/v1/me/passkeys" => factors::add_passkey, Fresh;
+    GET "/api/v1/me/passkeys" => factors::passkeys, Login;
+    DELETE "/api/v1/me/passkeys/{id}" => factors::remove_passkey, Fresh;
+    GET "/api/v1/me/sessions" => access::sessions, Login;
+    DELETE "/api/v1/me/sessions" => access::end_sessions, Fresh;
+    DELETE "/api/v1/me/sessions/{id}" => access::end_session, Fresh;
+    GET "/api/v1/me/api-keys" => access::api_keys, Login;
+    POST "/api/v1/me/api-keys" => access::make_api_key, Fresh;
+    DELETE "/api/v1/me/api-keys/{id}" => access::end_api_key, Fresh;
+    GET "/api/v1/me/audit" => access::audit, Login;
+    POST "/api/v1/me/backups" => backups::push, Fresh;
+    GET "/api/v1/me/backups" => backups::list, Login;
+    GET "/api/v1/me/backups/{version}" => backups::pull, Fresh;
+    DELETE "/api/v1/me/backups/{version}" => backups::remove, Fresh;
+    GET "/api/v1/users" => users::search, Read;
+    GET "/api/v1/users/{username}" => users::user, Read;
+    PUT "/api/v1/users/{username}/role" => users::role, FreshAdmins;
+    DELETE "/api/v1/users/{username}/sessions" => users::end_sessions, FreshAdmins;
+    PUT "/api/v1/users/{username}/disabled" => users::disable, FreshAdmins;
+    DELETE "/api/v1/users/{username}/disabled" => users::enable, FreshAdmins;
+    GET "/api/v1/usernames/{username}" => users::exists, Public;
+    POST "/api/v1/invitations" => users::invite, FreshAdmins;
+    GET "/api/v1/invitations" => users::invitations, Admins;
+    DELETE "/api/v1/invitations/{id}" => users::withdraw, Admins;
+    POST "/api/v1/escrows" => escrows::create, Trade;
+    GET "/api/v1/escrows" => escrows::list, Read;
+    GET "/api/v1/escrows/{id}" => escrows::one, Read;
+    DELETE "/api/v1/escrows/{id}" => escrows::remove, Trade;
+    POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;
+    GET "/api/v1/escrows/{id}/transcript" => escrows::transcript, Read;
+    GET "/api/v1/escrows/{id}/deposits" => escrows::deposits, Read;
+    POST "/api/v1/escrows/{id}/rescan" => escrows::rescan, Operators;
+    GET "/api/v1/events" => events::feed, Read;
+    POST "/api/v1/ws/ticket" => events::ticket, Read;
+    GET "/api/v1/ws" => ws::connect, Public;
+    GET "/api/v1/health" => health::health, Public;
+    GET "/health" => health::probe, Public;
+    GET "/api/v1/openapi.json" => docs::description, Public;
 }
 
 /// The description of all routes.

@@ -18,11 +18,12 @@ use aegis_common::escrow::contract::bounds;
 
 pub use read::Url;
 use read::{
-    address, between, files, flag_format, ips, network, path, piconero, plain, publishers, scan_path, socket,
-    text, urls, yes_or_no,
+    address, between, files, flag_format, ips, maybe_path, network, origins, path, piconero, plain,
+    publishers, registration, scan_path, secret, socket, text, url, urls, yes_or_no,
 };
 use source::Source;
 pub use source::{Concern, ConfigError, Setting, env_example};
+use zeroize::Zeroizing;
 
 macro_rules! concerns {
     ($(
@@ -78,6 +79,11 @@ concerns! {
         "AEGIS_MAX_CONNECTIONS" = "4096" => max_connections: usize, between(16, 100_000);
         /// IP addresses of proxies whose X-Forwarded-For is believed, separated by commas.
         "AEGIS_TRUSTED_PROXIES" = "" => trusted_proxies: Vec<IpAddr>, ips;
+        /// The address under which browsers see this server, e.g. https://escrow.example. Passkeys are bound to its domain name;
+        /// without it there are none.
+        "AEGIS_PUBLIC_URL" = "" => public_url: Option<Url>, url;
+        /// Origins whose pages may call the API from a browser, e.g. https://app.example, separated by commas; at most 16.
+        "AEGIS_CORS_ORIGINS" = "" => cors_origins: Vec<String>, origins;
         /// Live WebSockets of one account, 1 to 100.
         "AEGIS_SOCKETS_PER_USER" = "8" => sockets_per_user: usize, between(1, 100);
         /// Seconds that running requests are given at shutdown, 1 to 600.
@@ -92,6 +98,8 @@ concerns! {
         "AEGIS_DATABASE_URL" = "sqlite:{data}/aegis.db" => database_url: String, text;
         /// File with the keys that seal secrets in the database; made at the first start with mode 0600. Back it up.
         "AEGIS_KEY_FILE" = "{data}/keys" => key_file: PathBuf, path;
+        /// The keys themselves instead of a file: 64 hexadecimal digits each, oldest first, separated by commas.
+        "AEGIS_KEYS" = "" => keys: Zeroizing<String>, secret;
         /// Connections that read the database, 1 to 64.
         "AEGIS_DATABASE_READERS" = "8" => readers: u32, between(1, 64);
     }
@@ -141,6 +149,23 @@ concerns! {
         "AEGIS_MAX_RESIDUE" = "2500000000" => max_residue: Piconero, piconero(1, 1_000_000_000_000);
     }
 
+    /// Accounts.
+    accounts: AccountRules {
+        /// open, invite or closed: who may register. Invitations: aegis-server user invite.
+        "AEGIS_REGISTRATION" = "open" => registration: Registration, registration;
+        /// File of passwords that nobody may choose, as SHA-1 hashes in order, one a line: what Have I Been Pwned gives out. None
+        /// where left empty.
+        "AEGIS_BREACHED_PASSWORDS" = "" => breached: Option<PathBuf>, maybe_path;
+        /// yes or no: what only operators and administrators may do needs a session with a second factor.
+        "AEGIS_STAFF_SECOND_FACTOR" = "yes" => strong_staff: bool, yes_or_no;
+        /// Days after which an unused session ends, 1 to 365.
+        "AEGIS_SESSION_IDLE_DAYS" = "30" => idle_days: u32, between(1, 365);
+        /// Days after which any session ends, 1 to 365.
+        "AEGIS_SESSION_DAYS" = "90" => session_days: u32, between(1, 365);
+        /// Days for which it is kept what was done with credentials, 7 to 3650.
+        "AEGIS_AUDIT_DAYS" = "365" => audit_days: u32, between(7, 3650);
+    }
+
     /// Escrows in memory.
     actors: Actors {
         /// Seconds after which an idle escrow leaves memory, 1 to 86400.
@@ -153,9 +178,9 @@ concerns! {
         "AEGIS_RATE_REQUESTS_PER_SECOND" = "50" => requests_per_second: u32, between(1, 100_000);
         /// Requests that one address may send at once, 1 to 100000.
         "AEGIS_RATE_BURST" = "200" => burst: u32, between(1, 100_000);
-        /// Registrations and logins a minute from one address, 1 to 10000.
+        /// Registrations, logins and whatever else can be guessed at, a minute from one address, 1 to 10000.
         "AEGIS_RATE_CREDENTIALS_PER_MINUTE" = "20" => credentials_per_minute: u32, between(1, 10_000);
-        /// Logins a minute to one account, from wherever, 1 to 10000.
+        /// Attempts at one account's password a minute, from wherever, 1 to 10000.
         "AEGIS_RATE_LOGINS_PER_MINUTE" = "10" => logins_per_minute: u32, between(1, 10_000);
         /// Passwords that are hashed at once, 1 to 64: 19 MiB and some 30 ms of a core each.
         "AEGIS_PASSWORD_WORKERS" = "2" => password_workers: usize, between(1, 64);
@@ -168,6 +193,17 @@ concerns! {
         /// text or json.
         "AEGIS_LOG_FORMAT" = "text" => format: LogFormat, flag_format;
     }
+}
+
+/// Who may register.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Registration {
+    /// Everybody.
+    Open,
+    /// Who has an invitation.
+    Invite,
+    /// Nobody.
+    Closed,
 }
 
 /// How log lines look.
@@ -283,6 +319,11 @@ mod tests {
             ("AEGIS_TRUSTED_PROXIES", "proxy.local"),
             ("AEGIS_LOG_FORMAT", "xml"),
             ("AEGIS_RATE_BURST", "-1"),
+            ("AEGIS_PUBLIC_URL", "escrow.example"),
+            ("AEGIS_CORS_ORIGINS", "*"),
+            ("AEGIS_CORS_ORIGINS", "https://app.example/path"),
+            ("AEGIS_REGISTRATION", "Open"),
+            ("AEGIS_SESSION_DAYS", "0"),
         ] {
             let said = refusal(&[(key, value)]);
             assert!(said.starts_with(key), "{key}={value}: {said}");

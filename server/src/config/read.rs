@@ -9,8 +9,9 @@ use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_common::chain;
 pub use reqwest::Url;
+use zeroize::Zeroizing;
 
-use super::{ConfigError, LogFormat};
+use super::{ConfigError, LogFormat, Registration};
 
 /// Stands for the data directory in paths.
 const DATA: &str = "{data}";
@@ -36,6 +37,10 @@ pub fn path(given: &str) -> Result<PathBuf, String> {
     text(given).map(PathBuf::from)
 }
 
+pub fn maybe_path(given: &str) -> Result<Option<PathBuf>, String> {
+    Ok(Some(PathBuf::from(given)).filter(|_| !given.is_empty()))
+}
+
 pub fn socket(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "must be an IP address and a port, e.g. 127.0.0.1:8470".to_owned())
 }
@@ -55,6 +60,38 @@ pub fn urls(text: &str) -> Result<Vec<Url>, String> {
     match urls {
         Some(urls) if (1..=MAX_NODES).contains(&urls.len()) => Ok(urls),
         _ => Err(format!("must be 1 to {MAX_NODES} http:// or https:// URLs")),
+    }
+}
+
+pub fn url(text: &str) -> Result<Option<Url>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
+    url.map(Some).ok_or_else(|| "must be an http:// or https:// URL".to_owned())
+}
+
+/// Origins (RFC 6454): a scheme, a host and perhaps a port, and nothing else.
+pub fn origins(text: &str) -> Result<Vec<String>, String> {
+    let is_origin = |item: &str| Url::parse(item).is_ok_and(|url| url.origin().ascii_serialization() == item);
+    let all: Vec<String> = list(text).map(str::to_owned).collect();
+    if all.len() <= MAX_NODES && all.iter().all(|item| is_origin(item)) {
+        return Ok(all);
+    }
+    Err(format!("must be at most {MAX_NODES} of https://HOST or https://HOST:PORT"))
+}
+
+/// A text that is wiped after use; may be empty.
+pub fn secret(text: &str) -> Result<Zeroizing<String>, String> {
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
+pub fn registration(text: &str) -> Result<Registration, String> {
+    match text {
+        "open" => Ok(Registration::Open),
+        "invite" => Ok(Registration::Invite),
+        "closed" => Ok(Registration::Closed),
+        _ => Err("must be open, invite or closed".to_owned()),
     }
 }
 

@@ -148,7 +148,12 @@ impl Drafts {
     }
 
     async fn named(&self, username: &str) -> Result<Option<UserRow>, StoreError> {
-        if is_username(username) { self.store.user_by_name(username).await } else { Ok(None) }
+        let row = if is_username(username) { self.store.user_by_name(username).await? } else { None };
+        // Who can't log in can say nothing: no new escrow waits for them.
+        match row {
+            Some(row) if self.store.is_disabled(row.id).await? => Ok(None),
+            row => Ok(row),
+        }
     }
 
     /// The arbiter with the fewest open escrows, the longest registered among equals.

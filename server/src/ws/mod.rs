@@ -8,6 +8,9 @@
 //! Every frame comes from the store in order of `seq`, so a wake that is lost, repeated or early makes no gap and no
 //! repetition. At most one page is ever on its way: what a slow client does not take stays in the database. One that
 //! takes nothing for [`Timing::silence`] is cut off and resumes by cursor.
+//!
+//! A socket belongs to a session or an API key. When that is over, the socket is told so and closes; should it not hear it,
+//! it finds out before it sends anything more, and at every ping.
 
 mod socket;
 
@@ -28,7 +31,7 @@ use utoipa::IntoParams;
 use crate::api::State;
 use crate::api::docs::Refused;
 use crate::api::problem::ApiError;
-use socket::Socket;
+use socket::{Ground, Socket};
 
 /// Longest frame that a client may send; it has nothing to say but pongs.
 const MAX_INCOMING: usize = 1024;
@@ -76,12 +79,18 @@ pub async fn connect(
     // Checked before the ticket is used up.
     let handshake = ws::handshake(&req);
     handshake.map_err(|_| ApiError::new(Code::Malformed, "This address speaks WebSocket only."))?;
-    let user = state.tickets.take(&query.ticket);
-    let user =
-        user.ok_or_else(|| ApiError::new(Code::Unauthenticated, "The ticket is used up or too old."))?;
+    let ticket = state.tickets.take(&query.ticket);
+    let (user, session) =
+        ticket.ok_or_else(|| ApiError::new(Code::Unauthenticated, "The ticket is used up or too old."))?;
     let cut = Cut::default();
-    let (store, sessions) = (state.store.clone(), state.sessions.clone());
-    let socket = Socket::new(user, query.after.unwrap_or(0), store, sessions, **timing, cut.clone());
+    let ground = Ground {
+        store: state.store.clone(),
+        accounts: state.accounts.clone(),
+        sessions: state.sessions.clone(),
+        timing: **timing,
+        cut: cut.clone(),
+    };
+    let socket = Socket::new(user, session, query.after.unwrap_or(0), ground);
     let response = WsResponseBuilder::new(socket, &req, payload).frame_size(MAX_INCOMING).start();
     let response = response.map_err(|error| ApiError::failure(Code::Internal, &error))?;
     Ok(response.map_body(|_, inner| BoxBody::new(Cutting { inner, cut })))

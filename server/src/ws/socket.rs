@@ -7,13 +7,14 @@ use actix::{
     WrapFuture,
 };
 use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext};
-use aegis_common::ids::UserId;
+use aegis_common::ids::{SessionId, UserId};
 
 use super::{Cut, Timing};
+use crate::accounts::{AccountError, Accounts};
 use crate::actors::sessions::Sessions;
 use crate::actors::sessions::message::{Join, Leave, SocketId, Wake};
 use crate::api::events::frame;
-use crate::store::{EventRow, Store, StoreError};
+use crate::store::{EventRow, Store};
 
 /// Events read at once.
 const PAGE: usize = 64;
@@ -33,9 +34,19 @@ enum Sending {
     Sent(Instant),
 }
 
+/// What a socket stands on.
+pub struct Ground {
+    pub store: Store,
+    pub accounts: Accounts,
+    pub sessions: Addr<Sessions>,
+    pub timing: Timing,
+    pub cut: Cut,
+}
+
 /// A live socket: sends its user's events from a cursor on.
 pub struct Socket {
     user: UserId,
+    session: SessionId,
     /// `seq` of the last event sent.
     cursor: i64,
     /// There may be more in the store than was read.
@@ -43,23 +54,13 @@ pub struct Socket {
     sending: Sending,
     heard: Instant,
     id: Option<SocketId>,
-    store: Store,
-    sessions: Addr<Sessions>,
-    timing: Timing,
-    cut: Cut,
+    ground: Ground,
 }
 
 impl Socket {
-    pub fn new(
-        user: UserId,
-        cursor: i64,
-        store: Store,
-        sessions: Addr<Sessions>,
-        timing: Timing,
-        cut: Cut,
-    ) -> Self {
+    pub fn new(user: UserId, session: SessionId, cursor: i64, ground: Ground) -> Self {
         let (sending, heard) = (Sending::Idle, Instant::now());
-        Self { user, cursor, more: true, sending, heard, id: None, store, sessions, timing, cut }
+        Self { user, session, cursor, more: true, sending, heard, id: None, ground }
     }
 
     /// Reads on, unless a page is being read or on its way.
@@ -69,18 +70,41 @@ impl Socket {
         }
         self.more = false;
         self.sending = Sending::Reading;
-        let (store, user, cursor) = (self.store.clone(), self.user, self.cursor);
-        async move { store.events_of(user, cursor, PAGE).await }
+        let (store, user, cursor) = (self.ground.store.clone(), self.user, self.cursor);
+        let (accounts, session) = (self.ground.accounts.clone(), self.session);
+        async move {
+            let rows = store.events_of(user, cursor, PAGE).await?;
+            // Asked last: what is sent is sent to a session that goes on.
+            Ok(if accounts.goes_on(session).await? { Some(rows) } else { None })
+        }
+        .into_actor(self)
+        .map(|read: Result<_, AccountError>, socket, ctx| match read {
+            Ok(Some(rows)) => socket.send_page(rows, ctx),
+            Ok(None) => socket.end(ctx),
+            Err(error) => socket.fail(&error, ctx),
+        })
+        .spawn(ctx);
+    }
+
+    /// Ends where the session is over.
+    fn check(&self, ctx: &mut Context) {
+        let (accounts, session) = (self.ground.accounts.clone(), self.session);
+        async move { accounts.goes_on(session).await }
             .into_actor(self)
-            .map(|read, socket, ctx| socket.send_page(read, ctx))
+            .map(|goes_on, socket, ctx| {
+                // A database that does not answer says nothing.
+                if let Ok(false) = goes_on {
+                    socket.end(ctx);
+                }
+            })
             .spawn(ctx);
     }
 
-    fn send_page(&mut self, read: Result<Vec<EventRow>, StoreError>, ctx: &mut Context) {
-        let rows = match read {
-            Ok(rows) => rows,
-            Err(error) => return self.fail(&error, ctx),
-        };
+    fn end(&mut self, ctx: &mut Context) {
+        self.close(CloseCode::Policy, "the session is over", ctx);
+    }
+
+    fn send_page(&mut self, rows: Vec<EventRow>, ctx: &mut Context) {
         let full = rows.len() == PAGE;
         let mut bytes = 0;
         let mut rest = rows.into_iter().peekable();
@@ -116,14 +140,18 @@ impl Socket {
     }
 
     fn beat(&mut self, ctx: &mut Context) {
-        let stuck = matches!(self.sending, Sending::Sent(since) if since.elapsed() >= self.timing.silence);
-        if stuck || self.heard.elapsed() >= self.timing.silence {
+        let stuck =
+            matches!(self.sending, Sending::Sent(since) if since.elapsed() >= self.ground.timing.silence);
+        if stuck || self.heard.elapsed() >= self.ground.timing.silence {
             tracing::info!(user = %self.user, "a silent or slow socket is cut off");
-            self.cut.cut();
+            self.ground.cut.cut();
             ctx.stop();
-        } else if !matches!(self.sending, Sending::Sent(_)) {
+            return;
+        }
+        if !matches!(self.sending, Sending::Sent(_)) {
             ctx.ping(b"");
         }
+        self.check(ctx);
     }
 }
 
@@ -131,10 +159,12 @@ impl Actor for Socket {
     type Context = Context;
 
     fn started(&mut self, ctx: &mut Context) {
-        ctx.run_interval(self.timing.ping, Self::beat);
+        ctx.run_interval(self.ground.timing.ping, Self::beat);
         // First join, then read: what is stored in between wakes the socket.
-        let join = Join { user: self.user, socket: ctx.address().recipient() };
-        self.sessions
+        let socket = ctx.address().recipient();
+        let join = Join { user: self.user, session: self.session, socket };
+        self.ground
+            .sessions
             .send(join)
             .into_actor(self)
             .map(|joined, socket, ctx| match joined {
@@ -151,7 +181,7 @@ impl Actor for Socket {
     fn stopped(&mut self, _: &mut Context) {
         if let Some(socket) = self.id {
             // Unbounded, but sent once for each socket, and their number is bounded. Must not be lost: it frees a place.
-            self.sessions.do_send(Leave { user: self.user, socket });
+            self.ground.sessions.do_send(Leave { user: self.user, socket });
         }
     }
 }
@@ -166,6 +196,7 @@ impl Handler<Wake> for Socket {
                 self.advance(ctx);
             }
             Wake::Stored { .. } => {}
+            Wake::SessionOver => self.end(ctx),
             Wake::ServerStops => self.close(CloseCode::Restart, "the server stops", ctx),
         }
     }

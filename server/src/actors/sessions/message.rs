@@ -2,7 +2,7 @@
 //! says to them.
 
 use actix::{Message, Recipient};
-use aegis_common::ids::UserId;
+use aegis_common::ids::{SessionId, UserId};
 
 /// Names a live socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,9 +19,16 @@ pub struct TooManySockets;
 pub struct Join {
     /// Whose.
     pub user: UserId,
+    /// The login or API key it was opened with.
+    pub session: SessionId,
     /// The socket.
     pub socket: Recipient<Wake>,
 }
+
+/// A login or API key is over: its sockets are told to close.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SessionOver(pub SessionId);
 
 /// A socket is gone.
 #[derive(Message)]
@@ -48,6 +55,8 @@ pub enum Wake {
         /// Position of the new event.
         seq: i64,
     },
+    /// Close: the session that opened the socket is over.
+    SessionOver,
     /// Close.
     ServerStops,
 }
