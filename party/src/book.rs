@@ -381,6 +381,19 @@ impl Book {
         !self.asked_for && self.pending.is_none() && self.chains.of(self.role).hashes.is_empty()
     }
 
+    /// Whether a payout is signed by two, as all three know.
+    pub fn is_signed(&self) -> bool {
+        self.transcript.iter().any(|signed| matches!(signed.statement.act, Act::Approve { .. }))
+    }
+
+    /// Whether this book alone shows that nothing is left to be signed: a payout is complete, or nobody here has decided, signed
+    /// or seen anything that could lead to one. That it is over is for the server to say; it must not be believed for less.
+    pub fn may_be_over(&self) -> bool {
+        let paid = self.is_signed();
+        let idle = !self.funded && self.outcome.is_none() && self.decisions().is_empty();
+        self.pending.is_none() && self.aside.is_none() && (paid || idle)
+    }
+
     /// An own statement that appears must be one this participant made: the pending one, or, in a book restored from
     /// a backup, one from before.
     fn check_own(&self, signed: &SignedStatement, hash: Hash32) -> Result<(), StatementError> {

@@ -1,11 +1,17 @@
 //! Private files that survive a crash: written whole or not at all, readable by their owner only.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
+
+/// How long the lock of what another process is at is waited for: longer than a slow wallet call takes.
+const LOCK_LIMIT: Duration = Duration::from_secs(120);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a private file could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +42,9 @@ pub enum FileError {
         /// The bound in bytes.
         limit: u64,
     },
+    /// Another process was at it for too long.
+    #[error("{}: another process of this home has been at it for too long; try again", .0.display())]
+    Locked(PathBuf),
 }
 
 impl FileError {
@@ -124,6 +133,38 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, FileE
     Ok(bytes)
 }
 
+fn lock_file(path: &Path) -> Result<File, FileError> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    file.map_err(FileError::at(path))
+}
+
+/// Waits for the lock on a file, which is made where it is missing; held until what is given back is dropped. Only for what
+/// nobody holds while waiting for something else: the thread does nothing meanwhile.
+pub fn lock(path: &Path) -> Result<File, FileError> {
+    let file = lock_file(path)?;
+    file.lock().map_err(FileError::at(path))?;
+    Ok(file)
+}
+
+/// The same while other futures of the task go on, for two minutes at most: whoever holds it may wait for what one of them
+/// holds.
+pub async fn wait_for_lock(path: &Path) -> Result<File, FileError> {
+    lock_within(path, LOCK_LIMIT).await
+}
+
+async fn lock_within(path: &Path, limit: Duration) -> Result<File, FileError> {
+    let file = lock_file(path)?;
+    let limit = Instant::now() + limit;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < limit => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::WouldBlock) => return Err(FileError::Locked(path.to_owned())),
+            Err(TryLockError::Error(source)) => return Err(FileError::at(path)(source)),
+        }
+    }
+}
+
 /// Creates the folder (and its parents) with mode 0700; an existing one must already be private.
 pub fn private_dir(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::at(path))?;
@@ -156,6 +197,23 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(read_private(&path, 200), Err(FileError::Loose { mode: 0o640, .. })));
         assert!(read_private(&dir.path().join("none"), 1).is_err_and(|e| e.is_missing()));
+    }
+
+    #[tokio::test]
+    async fn a_lock_is_waited_for_while_other_futures_go_on_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = lock(&path).unwrap();
+        let waiting = wait_for_lock(&path);
+        let letting_go = async {
+            sleep(LOCK_PAUSE * 3).await;
+            drop(held);
+        };
+        let (got, ()) = tokio::join!(waiting, letting_go);
+        let got = got.unwrap();
+        assert!(matches!(lock_within(&path, LOCK_PAUSE).await, Err(FileError::Locked(_))));
+        drop(got);
+        wait_for_lock(&path).await.unwrap();
     }
 
     #[test]

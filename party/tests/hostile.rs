@@ -35,7 +35,7 @@ use liar::{Liar, PASSPHRASE, contract_of, home, json, token};
 use uuid::Uuid;
 
 fn client(liar: &Liar) -> Client {
-    Client::new(&liar.url, "buyer", Secret::new("a password")).unwrap()
+    Client::new(&liar.url, "buyer", vec![Secret::new("a password")]).unwrap()
 }
 
 fn refused(status: u16, body: String) -> ClientError {
@@ -262,17 +262,17 @@ async fn a_dispute_is_signed_behind_what_waits_while_the_server_is_away_and_sent
     terms.set(contract).unwrap();
     let dispute = |reason: &str| Act::Dispute { reason: reason.to_owned() };
 
-    assert!(desk.sign_aside(id, dispute("late")).is_err(), "of an escrow that is not known here");
+    assert!(desk.sign_aside(id, dispute("late")).await.is_err(), "of an escrow that is not known here");
     // The answer is lost: the acceptance waits. The dispute follows it.
     assert!(desk.hold(id).await.unwrap().say(Act::Accept {}, None).await.is_err());
-    desk.sign_aside(id, dispute("late")).unwrap();
+    desk.sign_aside(id, dispute("late")).await.unwrap();
     let book = desk.stored(id).unwrap().unwrap();
     let kept = book.aside.clone().unwrap();
     let accepted = book.pending.as_ref().unwrap().signed.statement.hash().unwrap();
     assert_eq!((kept.statement.seq, kept.statement.prev), (1, Some(accepted)));
     assert!(book.decisions().contains(&&kept), "aegis tell prints it");
-    desk.sign_aside(id, dispute("late")).unwrap();
-    assert!(desk.sign_aside(id, dispute("broken")).is_err(), "one waits at a time");
+    desk.sign_aside(id, dispute("late")).await.unwrap();
+    assert!(desk.sign_aside(id, dispute("broken")).await.is_err(), "one waits at a time");
     assert_eq!(taken.lock().unwrap().len(), 1, "nothing was sent");
 
     let held = desk.hold(id).await.unwrap();
@@ -338,7 +338,7 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
     taken.lock().unwrap().push(TranscriptEntry { version: 3, at: START, signed });
     drop(desk.hold(id).await.unwrap());
     assert_eq!(desk.stored(id).unwrap().unwrap().transcript.len(), 2, "the seller was heard");
-    desk.sign_aside(id, dispute.clone()).unwrap();
+    desk.sign_aside(id, dispute.clone()).await.unwrap();
     assert_eq!(desk.stored(id).unwrap().unwrap().aside.as_ref(), Some(&refused));
     // Before its time it is not even sent.
     unfunded.store(true, Ordering::SeqCst);
@@ -355,7 +355,7 @@ async fn a_dispute_that_was_refused_is_said_again_byte_for_byte_and_waits_until_
     busy.store(true, Ordering::SeqCst);
     assert!(desk.hold(id).await.is_err());
     let other = Act::Dispute { reason: "broken".to_owned() };
-    assert!(desk.sign_aside(id, other.clone()).is_err(), "one waits at a time");
+    assert!(desk.sign_aside(id, other.clone()).await.is_err(), "one waits at a time");
     busy.store(false, Ordering::SeqCst);
     let held = desk.hold(id).await.unwrap();
     assert_eq!(held.book.aside.as_ref(), Some(&refused));

@@ -17,6 +17,7 @@ fn profile() -> Profile {
         username: "alice".to_owned(),
         server_url: "https://aegis.example".to_owned(),
         account_password: Secret::new("s3cret-account-password"),
+        new_password: None,
         network: Network::Regtest,
         payout_address: address(1),
         registered: true,
@@ -113,4 +114,30 @@ fn either_changed_key_of_a_pinned_user_is_noticed() {
     ] {
         assert!(matches!(store.check_pin("bob", &other), PinCheck::Changed(pin) if pin.keys == keys));
     }
+}
+
+#[test]
+fn a_store_from_before_there_were_prekeys_opens_and_makes_them_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    aegis::files::write_atomic(&path, include_bytes!("support/store_without_prekeys.json")).unwrap();
+    let mut old = KeyStore::open(&path, PASSPHRASE).unwrap();
+    assert_eq!(old.profile().passwords(), profile().passwords());
+    let bundle = old.bundle().unwrap();
+    bundle.verify().unwrap();
+    assert_eq!(KeyStore::open(&path, PASSPHRASE).unwrap().bundle().unwrap(), bundle);
+}
+
+#[test]
+fn new_prekeys_are_kept_before_they_are_given_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    let mut store = KeyStore::create(&path, PASSPHRASE, profile()).unwrap();
+    let first = store.bundle().unwrap();
+    let more = store.make_prekeys((3, 1)).unwrap();
+    assert!(more.signed_prekey.is_none());
+    let all = KeyStore::open(&path, PASSPHRASE).unwrap().bundle().unwrap();
+    all.verify().unwrap();
+    assert_eq!(all.one_time_prekeys, [first.one_time_prekeys, more.one_time_prekeys].concat());
+    assert_eq!(all.ml_kem_prekeys, [first.ml_kem_prekeys, more.ml_kem_prekeys].concat());
 }

@@ -4,7 +4,6 @@ use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::deposits::Slot;
 use aegis_common::role::Role;
-use fast_qr::QRBuilder;
 use serde::Serialize;
 
 use super::{Context, Which, output};
@@ -81,7 +80,7 @@ fn text(dues: &Dues) -> String {
             } else {
                 String::new()
             };
-            let code = QRBuilder::new(uri.clone()).build().map_or_else(|_| String::new(), |qr| qr.to_str());
+            let code = output::qr(uri);
             format!("{name}: {part}{} XMR to {}\n{uri}\n{code}", due.xmr, due.address)
         })
         .collect();

@@ -1,14 +1,23 @@
 //! The command line. Every command has `--json`; what a person decides is said here, what the wallet does runs in
 //! `aegis run`.
 
+mod access;
 mod account;
+mod backup;
+mod factor;
 mod fund;
+mod identity;
+mod init;
+mod login;
 mod output;
+mod password;
+mod profile;
 mod run;
+mod secrets;
 mod show;
 mod trade;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use aegis_common::address::{Address, Network};
@@ -33,6 +42,10 @@ pub struct Cli {
     /// File that holds the passphrase of the key store; else AEGIS_PASSPHRASE, else it is asked.
     #[arg(long, global = true)]
     passphrase_file: Option<PathBuf>,
+    /// File that holds a code of the account's second factor, which is used once; else AEGIS_CODE, else it is asked where it is
+    /// needed. Not with run, which nobody attends.
+    #[arg(long, global = true)]
+    code_file: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -40,13 +53,9 @@ pub struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Make keys and an account.
-    Init(account::Init),
-    /// Be paid elsewhere, in escrows that are made from now on.
-    PayoutAddress {
-        /// An address of a wallet of yours.
-        #[arg(value_parser = parse_address)]
-        address: Address,
-    },
+    Init(init::Init),
+    #[command(flatten)]
+    Account(account::Command),
     /// Encrypt the key store with another passphrase.
     Passphrase {
         /// File that holds the new one; else AEGIS_NEW_PASSPHRASE, else it is asked.
@@ -57,7 +66,7 @@ enum Command {
     Id,
     /// Store or list the keys of others.
     #[command(subcommand)]
-    Pin(account::PinCommand),
+    Pin(identity::PinCommand),
     /// Show the number to compare with another user out of band.
     Safety {
         /// Their username.
@@ -147,12 +156,8 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
-    /// Copy keys and wallet key files (never caches) to a folder.
-    Backup {
-        /// A new folder.
-        #[arg(long)]
-        to: PathBuf,
-    },
+    /// Copy keys and wallet key files (never caches) to a folder, or sealed to the server.
+    Backup(backup::Backup),
     /// Prove that an escrow's wallet can be restored from its keys alone. Not while `aegis run` is active.
     RestoreCheck {
         #[command(flatten)]
@@ -224,49 +229,29 @@ struct Context {
     home: PathBuf,
     json: bool,
     passphrase_file: Option<PathBuf>,
+    code_file: Option<PathBuf>,
 }
 
 impl Context {
     fn passphrase(&self) -> Result<Secret, EngineError> {
-        secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
+        secrets::secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
     }
 
     fn new_passphrase(&self) -> Result<Secret, EngineError> {
-        new_secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
+        secrets::new_secret(self.passphrase_file.as_deref(), "AEGIS_PASSPHRASE", "Passphrase: ")
     }
 
+    /// For commands; whoever is asked for a code is at the terminal.
     fn desk(&self) -> Result<Desk, EngineError> {
+        let mut desk = self.unattended_desk()?;
+        desk.client.set_codes(secrets::codes(self.code_file.as_deref())?);
+        Ok(desk)
+    }
+
+    /// For what goes on when nobody is there.
+    fn unattended_desk(&self) -> Result<Desk, EngineError> {
         Desk::open(&self.home, self.passphrase()?.expose())
     }
-}
-
-fn secret_in(path: &Path) -> Result<Secret, EngineError> {
-    let bytes = crate::files::read_private(path, 4096)?;
-    Ok(Secret::new(String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n'])))
-}
-
-/// A secret from a file, else the environment, else the person.
-fn secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, EngineError> {
-    match (file, std::env::var(variable)) {
-        (Some(path), _) => secret_in(path),
-        (None, Ok(text)) => Ok(Secret::new(text)),
-        (None, Err(_)) => asked(prompt),
-    }
-}
-
-fn asked(prompt: &str) -> Result<Secret, EngineError> {
-    let answer = rpassword::prompt_password(prompt);
-    answer.map(Secret::new).map_err(|error| EngineError::Person(format!("no passphrase: {error}")))
-}
-
-/// A secret that is set: where it is typed unseen, twice.
-fn new_secret(file: Option<&Path>, variable: &str, prompt: &str) -> Result<Secret, EngineError> {
-    let secret = secret(file, variable, prompt)?;
-    let is_typed = file.is_none() && std::env::var_os(variable).is_none();
-    if is_typed && asked("The same again: ")? != secret {
-        return Err(EngineError::Person("the two are not the same; nothing was changed".to_owned()));
-    }
-    Ok(secret)
 }
 
 /// Runs a command; the exit code is 0 where it succeeded.
@@ -279,6 +264,7 @@ pub fn main(cli: Cli) -> ExitCode {
         home: cli.home.unwrap_or_else(default),
         json: cli.json,
         passphrase_file: cli.passphrase_file,
+        code_file: cli.code_file,
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("AEGIS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
@@ -300,14 +286,14 @@ pub fn main(cli: Cli) -> ExitCode {
 
 async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError> {
     match command {
-        Command::Init(init) => account::init(context, init).await,
-        Command::PayoutAddress { address } => account::payout_address(context, address).await,
+        Command::Init(init) => init::init(context, init).await,
+        Command::Account(command) => account::account(context, command).await,
         Command::Passphrase { new_passphrase_file } => {
-            account::passphrase(context, new_passphrase_file.as_deref())
+            identity::passphrase(context, new_passphrase_file.as_deref())
         }
-        Command::Id => account::id(context),
-        Command::Pin(command) => account::pin(context, command),
-        Command::Safety { name } => account::safety(context, &name),
+        Command::Id => identity::id(context),
+        Command::Pin(command) => identity::pin(context, command),
+        Command::Safety { name } => identity::safety(context, &name),
         Command::Create(create) => trade::create(context, create).await,
         Command::List => show::list(context).await,
         Command::Show(which) => show::show(context, which).await,
@@ -330,10 +316,35 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify(which) => show::verify(context, which).await,
         Command::Tell(which) => show::tell(context, which),
-        Command::Hear { which, file } => trade::hear(context, which, &file),
-        Command::Backup { to } => account::backup(context, &to),
+        Command::Hear { which, file } => trade::hear(context, which, &file).await,
+        Command::Backup(backup) => backup::backup(context, backup).await,
         Command::RestoreCheck { which, wallet } => run::restore_check(context, which, wallet).await,
         Command::Run(run) => run::run(context, run).await,
         Command::Expert(expert) => run::expert(context, expert).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_are_told_in_a_way_that_holds_together() {
+        Cli::command().debug_assert();
+        let reads = |words: &str| Cli::try_parse_from(words.split(' ')).is_ok();
+        assert!(reads("aegis backup --to x") && reads("aegis backup push --without-books"));
+        assert!(!reads("aegis backup") && !reads("aegis backup --to x push"));
+        assert!(reads("aegis backup pull --server s --username u --to x") && reads("aegis backup delete 3"));
+        assert!(reads("aegis sessions") && reads("aegis sessions end-all") && reads("aegis passkeys"));
+        assert!(reads("aegis invite --role arbiter --hours 1") && reads("aegis invite list"));
+        assert!(!reads("aegis invite --role king") && !reads("aegis invite --hours 0"));
+        assert!(reads("aegis api-key make --name n --scope read --scope trade --days 1"));
+        assert!(
+            !reads("aegis api-key make --name n --days 1")
+                && !reads("aegis password change --random --new-password-file f")
+        );
+        assert!(reads("aegis login --code-file f") && reads("aegis profile --tor no --locale pt-BR"));
     }
 }

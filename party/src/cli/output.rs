@@ -3,6 +3,7 @@
 
 use std::io::IsTerminal;
 
+use fast_qr::QRBuilder;
 use serde::Serialize;
 
 use crate::engine::EngineError;
@@ -16,6 +17,11 @@ pub fn result(json: bool, document: &impl Serialize, text: impl FnOnce() -> Stri
     }
 }
 
+/// Says something beside the result, on standard error.
+pub fn note(text: &str) {
+    eprintln!("{}", plain(text));
+}
+
 /// Text without what steers a terminal or turns the order of letters: much of it comes from the server or other people,
 /// and could otherwise paint over an address.
 fn plain(text: &str) -> String {
@@ -26,10 +32,25 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// One line for each.
+pub fn lines<T>(all: &[T], line: impl FnMut(&T) -> String) -> String {
+    all.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A text as a QR code for a terminal; nothing where it is too long for one.
+pub fn qr(text: &str) -> String {
+    QRBuilder::new(text).build().map_or_else(|_| String::new(), |qr| qr.to_str())
+}
+
+/// Whether somebody sits at the terminal.
+pub fn is_attended() -> bool {
+    std::io::stdin().is_terminal()
+}
+
 /// Shows a text and asks. Where nobody sits at the terminal the answer is no.
 pub fn agreed(text: &str, question: &str) -> bool {
     println!("{}\n", plain(text));
-    if !std::io::stdin().is_terminal() {
+    if !is_attended() {
         eprintln!("{question} Nobody is there to answer: say --yes.");
         return false;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aegis_common::time::Clock;
 use clap::{Args, Subcommand};
 
-use super::{Context, Which, output};
+use super::{Context, Desk, Which, output};
 use crate::daemon::Daemon;
 use crate::engine::EngineError;
 use crate::engine::payout::SystemClock;
@@ -101,8 +101,8 @@ fn wallet_files(context: &Context) -> Result<Vec<WalletFile>, EngineError> {
 async fn open_wallet(
     context: &Context,
     args: &WalletArgs,
-) -> Result<(super::Desk, MultisigWallet), EngineError> {
-    let desk = context.desk()?;
+    desk: Desk,
+) -> Result<(Desk, MultisigWallet), EngineError> {
     let access = match (&args.wallet_rpc, &args.wallet_login) {
         (Some(url), Some(login)) => WalletAccess::Given { url: url.clone(), login: login.clone() },
         _ => WalletAccess::Own(ProcessOptions {
@@ -119,9 +119,13 @@ async fn open_wallet(
 }
 
 pub async fn run(context: &Context, run: Run) -> Result<(), EngineError> {
+    if context.code_file.is_some() {
+        let why = "aegis run takes no code: nobody is there when one is asked; aegis login takes it";
+        return Err(EngineError::Person(why.to_owned()));
+    }
     let path = run.policy.clone().unwrap_or_else(|| context.home.join("policy.toml"));
     let policy = Policy::read(&path).map_err(|error| EngineError::Person(error.to_string()))?;
-    let (desk, wallet) = open_wallet(context, &run.wallet).await?;
+    let (desk, wallet) = open_wallet(context, &run.wallet, context.unattended_desk()?).await?;
     let engine = Engine {
         desk,
         wallet,
@@ -171,7 +175,7 @@ async fn stopped() {
 }
 
 pub async fn restore_check(context: &Context, which: Which, args: WalletArgs) -> Result<(), EngineError> {
-    let (desk, wallet) = open_wallet(context, &args).await?;
+    let (desk, wallet) = open_wallet(context, &args, context.desk()?).await?;
     let held = desk.hold(which.id).await?;
     let [address, ..] = held
         .book
@@ -197,7 +201,7 @@ pub async fn expert(context: &Context, expert: Expert) -> Result<(), EngineError
         }
         Expert::Export { which, wallet } => (which, wallet),
     };
-    let (desk, wallet) = open_wallet(context, &args).await?;
+    let (desk, wallet) = open_wallet(context, &args, context.desk()?).await?;
     let held = desk.hold(which.id).await?;
     let name = WalletName::of(which.id, held.book.setup().rounds().attempt());
     let exported = async {

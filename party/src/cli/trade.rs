@@ -273,7 +273,7 @@ pub async fn say(context: &Context, which: Which, act: Result<Act, EngineError>)
     let mut held = match held {
         // The word must not depend on a server that is away, shows what can't be, or does not take the word before it.
         Err(error) if matches!(act, Act::Dispute { .. }) && is_hindered(&error) => {
-            desk.sign_aside(which.id, act)?;
+            desk.sign_aside(which.id, act).await?;
             kept();
             return Ok(());
         }
@@ -360,20 +360,22 @@ pub async fn consent(
 const MAX_HEARD: u64 = 1 << 20;
 
 /// Takes note of disputes that the server may not show.
-pub fn hear(context: &Context, which: Which, file: &Path) -> Result<(), EngineError> {
+pub async fn hear(context: &Context, which: Which, file: &Path) -> Result<(), EngineError> {
     let unusable = |why: String| EngineError::Person(format!("{}: {why}", file.display()));
     let mut bytes = Vec::new();
     let read = File::open(file).and_then(|file| file.take(MAX_HEARD).read_to_end(&mut bytes));
     read.map_err(|error| unusable(error.to_string()))?;
     let said: Vec<SignedStatement> =
         serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
-    let news = context.desk()?.amend(which.id, |book| {
+    let desk = context.desk()?;
+    let news = desk.amend(which.id, |book| {
         let mut news = 0;
         for signed in &said {
             news += usize::from(book.hear(signed)?);
         }
         Ok::<_, Fault>(news)
-    })?;
+    });
+    let news = news.await?;
     let document = serde_json::json!({"id": which.id, "news": news});
     output::result(context.json, &document, || match news {
         0 => "nothing that is not known here".to_owned(),

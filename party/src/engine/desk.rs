@@ -53,8 +53,7 @@ impl Desk {
 
     /// A desk for keys that were just made or opened.
     pub fn with(home: &Path, passphrase: &str, keys: KeyStore) -> Result<Self, EngineError> {
-        let profile = keys.profile();
-        let client = Client::new(&profile.server_url, &profile.username, profile.account_password.clone())?;
+        let client = Client::of_home(home, &keys)?;
         let books = keys.vault(&home.join("escrows"))?;
         let passphrase = Secret::new(passphrase);
         let keys_written = Mutex::new(written(&keys_path(home))?);
@@ -72,12 +71,13 @@ impl Desk {
         read(&self.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    fn lock(&self, name: &str) -> Result<File, EngineError> {
-        let path = self.home.join("escrows").join(format!("{name}.lock"));
-        let wrap = |source| files::FileError::Io { path: path.clone(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(wrap)?;
-        file.lock().map_err(wrap)?;
-        Ok(file)
+    fn lock_path(&self, name: impl std::fmt::Display) -> PathBuf {
+        self.home.join("escrows").join(format!("{name}.lock"))
+    }
+
+    /// Waits until no other process changes the account's password.
+    pub async fn lock_password(&self) -> Result<File, EngineError> {
+        Ok(files::wait_for_lock(&self.lock_path("password")).await?)
     }
 
     /// Changes the pins. What the server shows at first use never replaces what is known.
@@ -97,22 +97,39 @@ impl Desk {
         &self,
         change: impl FnOnce(&mut KeyStore) -> Result<(), E>,
     ) -> Result<(), EngineError> {
-        let _lock = self.lock("pins")?;
+        // Held for as long as this takes: nothing is waited for with it.
+        let _lock = files::lock(&self.lock_path("pins"))?;
         let mut store = KeyStore::open(&keys_path(&self.home), self.passphrase.expose())?;
         change(&mut store).map_err(Into::into)?;
-        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+        self.hold_keys(store);
         Ok(())
     }
 
+    fn hold_keys(&self, store: KeyStore) {
+        self.client.set_passwords(store.profile().passwords());
+        *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+    }
+
+    /// Notes that the new password holds, once the server has taken it.
+    pub fn settle_password(&self) -> Result<(), EngineError> {
+        let Some(proven) = self.client.proven_password() else { return Ok(()) };
+        if self.keys(|keys| keys.profile().new_password.as_ref() != Some(&proven)) {
+            return Ok(());
+        }
+        self.change_keys(|keys| {
+            keys.profile_mut().settle_password(&proven);
+            keys.save()
+        })
+    }
+
     /// Reads the key store again where another process has written it: a pin that is added while `aegis run` is active
-    /// counts at once.
-    fn reread_keys(&self) -> Result<(), EngineError> {
+    /// counts at once, and so does another password.
+    pub fn reread_keys(&self) -> Result<(), EngineError> {
         let path = keys_path(&self.home);
         let written = written(&path)?;
         let mut known = self.keys_written.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if *known != written {
-            let store = KeyStore::open(&path, self.passphrase.expose())?;
-            *self.keys.write().unwrap_or_else(std::sync::PoisonError::into_inner) = store;
+            self.hold_keys(KeyStore::open(&path, self.passphrase.expose())?);
             *known = written;
         }
         Ok(())
@@ -138,12 +155,12 @@ impl Desk {
     }
 
     /// Changes a book that is known here without asking the server.
-    pub fn amend<T, E: Into<EngineError>>(
+    pub async fn amend<T, E: Into<EngineError>>(
         &self,
         id: EscrowId,
         change: impl FnOnce(&mut Book) -> Result<T, E>,
     ) -> Result<T, EngineError> {
-        let _lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
+        let _lock = files::wait_for_lock(&self.lock_path(id)).await?;
         let unknown =
             || EngineError::Person("this escrow is not known here yet: only after aegis accept".to_owned());
         let mut book = self.stored(id)?.ok_or_else(unknown)?;
@@ -155,7 +172,7 @@ impl Desk {
 
     /// Signs a dispute from what the book knows and keeps it, to be sent as soon as the server takes it: it must be there to
     /// be carried by another way when the server is away, hides it, or holds back the word before it.
-    pub fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
+    pub async fn sign_aside(&self, id: EscrowId, act: Act) -> Result<(), EngineError> {
         self.amend(id, |book| -> Result<(), EngineError> {
             let mut waiting = book.pending.iter().map(|pending| &pending.signed).chain(&book.aside);
             if waiting.any(|signed| signed.statement.act == act) {
@@ -169,6 +186,7 @@ impl Desk {
             });
             Ok(())
         })
+        .await
     }
 
     fn sign(&self, statement: Statement) -> Result<SignedStatement, EngineError> {
@@ -179,8 +197,9 @@ impl Desk {
     /// Takes hold of one escrow: waits for its lock, brings the book up to date with the server, and sends what the
     /// transcript does not show.
     pub async fn hold(&self, id: EscrowId) -> Result<Held<'_>, EngineError> {
-        // Another process may hold the lock through a slow wallet call; waiting must not block this thread's tasks.
-        let lock = tokio::task::block_in_place(|| self.lock(&id.to_string()))?;
+        // Another process may hold the lock through a slow wallet call, or while it waits for the session, which another future of
+        // this task may hold.
+        let lock = files::wait_for_lock(&self.lock_path(id)).await?;
         self.reread_keys()?;
         let view = self.client.escrow(id).await?;
         let stored = self.stored(id)?.filter(|book| !book.is_blank() || book.contract == view.contract);

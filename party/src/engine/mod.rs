@@ -14,6 +14,7 @@
 pub mod desk;
 mod holdings;
 pub mod payout;
+pub mod prekeys;
 mod proposal;
 pub mod run;
 pub mod setup;
@@ -26,7 +27,7 @@ use crate::book::Fault;
 use crate::client::ClientError;
 use crate::daemon::DaemonError;
 use crate::files::FileError;
-use crate::keys::{KeyError, VaultError};
+use crate::keys::{ArchiveError, KeyError, VaultError};
 use crate::wallet::WalletError;
 
 /// A step did not succeed. The next one tries again.
@@ -35,6 +36,9 @@ pub enum EngineError {
     /// The server refused, or can't be reached.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The server may have set a new password.
+    #[error("{0}; the new password may hold, so both are kept: give the command again")]
+    PasswordInDoubt(ClientError),
     /// The server did not take a statement.
     #[error("{statement} was not taken: {error}")]
     NotTaken {
@@ -58,9 +62,15 @@ pub enum EngineError {
     /// The key store can't be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// A backup can't be made or opened.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// The contract and what was received do not make a payout.
     #[error(transparent)]
     Payout(#[from] PayoutError),
+    /// A backup was made of what there is, and something is lacking.
+    #[error("{0}")]
+    Incomplete(String),
     /// The person has to do something first.
     #[error("{0}")]
     Person(String),
@@ -76,14 +86,18 @@ impl EngineError {
     /// A short code for programs.
     pub fn code(&self) -> String {
         match self {
-            Self::Client(ClientError::BadAnswer(_))
-            | Self::NotTaken { error: ClientError::BadAnswer(_), .. }
-            | Self::Fault(_) => "fault".to_owned(),
-            Self::Client(error) | Self::NotTaken { error, .. } => {
-                error.code().map_or("unreachable", |code| code.wire()).to_owned()
+            Self::Fault(_) => "fault".to_owned(),
+            Self::Client(error) | Self::PasswordInDoubt(error) | Self::NotTaken { error, .. } => {
+                error.wire_code().to_owned()
             }
             Self::Wallet(_) => "wallet".to_owned(),
-            Self::File(_) | Self::Vault(_) | Self::Keys(_) | Self::Book(_) => "local".to_owned(),
+            Self::File(FileError::Locked(_)) => "locked".to_owned(),
+            Self::File(_)
+            | Self::Vault(_)
+            | Self::Keys(_)
+            | Self::Archive(_)
+            | Self::Book(_)
+            | Self::Incomplete(_) => "local".to_owned(),
             Self::Payout(error) => error.code().wire().to_owned(),
             Self::Person(_) => "ask".to_owned(),
             Self::Daemon(_) => "daemon".to_owned(),

@@ -1,7 +1,7 @@
 //! The running participant: wakes on events, on a timer and on start, and does what is owed in each escrow.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
@@ -9,9 +9,9 @@ use aegis_common::wire::escrow::EscrowView;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::EngineError;
 use super::desk::Desk;
 use super::setup::Progress;
+use super::{EngineError, prekeys};
 use crate::client::ClientError;
 use crate::daemon::Daemon;
 use crate::policy::Policy;
@@ -19,6 +19,9 @@ use crate::wallet::MultisigWallet;
 
 /// Steps taken in one escrow before the others get their turn.
 const STEPS_IN_A_ROW: usize = 4;
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Something worth telling the person.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -62,6 +65,11 @@ impl Told {
         report.event == "did" || last.as_ref() != Some(&report.text)
     }
 
+    /// What concerns all escrows is over: it is news when it comes again.
+    fn forget_common(&mut self) {
+        self.0.retain(|(escrow, _), _| escrow.is_some());
+    }
+
     /// Forgets escrows that are not listed any more, so that a server can't make this grow without end.
     fn keep(&mut self, listed: &BTreeSet<EscrowId>) {
         self.0.retain(|(escrow, _), _| escrow.is_none_or(|id| listed.contains(&id)));
@@ -73,6 +81,7 @@ impl Engine {
     pub async fn run(&self, once: bool, tell: &(dyn Fn(&Report) + Sync)) {
         let (wake, mut woken) = mpsc::channel::<()>(1);
         let mut told = Told::default();
+        let mut refill_at = Instant::now();
         let listening = self.listen(wake);
         tokio::pin!(listening);
         loop {
@@ -80,7 +89,7 @@ impl Engine {
             while busy {
                 busy = tokio::select! {
                     biased;
-                    done = self.round(&mut told, tell) => done,
+                    done = self.round(&mut told, &mut refill_at, tell) => done,
                     () = &mut listening => false,
                 };
             }
@@ -126,12 +135,11 @@ impl Engine {
 
     /// One look at every escrow; whether anything was done. No answer of the server ends the program: a relay's 404
     /// must not keep it from what is due in an hour.
-    async fn round(&self, told: &mut Told, tell: &(dyn Fn(&Report) + Sync)) -> bool {
-        let escrows = match self.desk.client.escrows().await {
+    async fn round(&self, told: &mut Told, refill_at: &mut Instant, tell: &(dyn Fn(&Report) + Sync)) -> bool {
+        let escrows = match self.listed().await {
             Ok(escrows) => escrows,
-            Err(ClientError::Unreachable(_)) => return false,
+            Err(EngineError::Client(ClientError::Unreachable(_))) => return false,
             Err(error) => {
-                let error = EngineError::from(error);
                 let report = Report {
                     escrow: None,
                     event: "error",
@@ -144,6 +152,7 @@ impl Engine {
                 return false;
             }
         };
+        told.forget_common();
         let mut busy = false;
         let mut seen = BTreeSet::new();
         // Oldest first: who came first is served first.
@@ -181,7 +190,29 @@ impl Engine {
             }
         }
         told.keep(&seen);
+        if Instant::now() >= *refill_at {
+            *refill_at = Instant::now() + self.refill().await;
+        }
         busy
+    }
+
+    /// Makes prekeys where few are left, and says when to look again: each look costs a request, and nothing waits for it.
+    async fn refill(&self) -> Duration {
+        match prekeys::refill(&self.desk, 2).await {
+            Ok(_) => DAY,
+            Err(error) => {
+                tracing::debug!(%error, "prekeys were not refilled");
+                HOUR
+            }
+        }
+    }
+
+    /// Every escrow, with the account's password as other processes have left it.
+    async fn listed(&self) -> Result<Vec<EscrowView>, EngineError> {
+        self.desk.reread_keys()?;
+        let escrows = self.desk.client.escrows().await;
+        self.desk.settle_password()?;
+        Ok(escrows?)
     }
 
     /// One step in one escrow.

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use aegis_common::address::{Address, Network};
+use aegis_common::identity::{IdentityBundle, bounds, sign_identity};
 use aegis_common::username::is_username;
-use argon2::{Algorithm, Argon2, Params, Version};
+use aegis_common::wire::account::PrekeysRequest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::identity::{Identity, PublicKeys};
+use super::kdf::Kdf;
 use super::pins::{Pin, PinCheck, PinSource};
+use super::prekeys::{FULL, Prekeys};
+use super::profile::Profile;
 use super::sealed;
+use super::secret::Secret;
 use super::vault::{Vault, VaultError};
 use crate::files::{self, FileError};
 
@@ -55,87 +59,6 @@ pub enum KeyError {
     NoRandomness,
 }
 
-/// A text that is wiped when dropped and never printed.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps the text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself; the caller keeps it out of logs.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// 256 random bits as 64 hex digits.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        Ok(Self(hex::encode(&random_key()?[..])))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
-
-/// Where and as whom the participant acts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Profile {
-    /// Account name on the server.
-    pub username: String,
-    /// The server's base URL.
-    pub server_url: String,
-    /// The account's password.
-    pub account_password: Secret,
-    /// The chain the participant uses.
-    pub network: Network,
-    /// Where payouts go.
-    pub payout_address: Address,
-    /// The server has this account.
-    #[serde(default)]
-    pub registered: bool,
-}
-
-/// The key-derivation parameters; stored so that they can be raised later.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Kdf {
-    memory_kib: u32,
-    iterations: u32,
-    parallelism: u32,
-}
-
-impl Kdf {
-    /// OWASP Password Storage Cheat Sheet, Argon2id: at least 19 MiB, two iterations, one lane. A key store is
-    /// opened once per start, so it can afford 64 MiB and three.
-    const OWASP_FLOOR: Self = Self { memory_kib: 19 * 1024, iterations: 2, parallelism: 1 };
-    const DEFAULT: Self = Self { memory_kib: 64 * 1024, iterations: 3, parallelism: 1 };
-
-    fn derive(self, passphrase: &str, salt: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-        let floor = Self::OWASP_FLOOR;
-        // The ceiling keeps a foreign file from taking all memory or all day.
-        if !(floor.memory_kib..=1024 * 1024).contains(&self.memory_kib)
-            || !(floor.iterations..=64).contains(&self.iterations)
-            || !(floor.parallelism..=16).contains(&self.parallelism)
-        {
-            return Err(KeyError::Malformed("key-derivation parameters out of bounds"));
-        }
-        let bad = |_| KeyError::Malformed("key-derivation parameters");
-        let params =
-            Params::new(self.memory_kib, self.iterations, self.parallelism, Some(32)).map_err(bad)?;
-        let mut key = Zeroizing::new([0; 32]);
-        let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        argon.hash_password_into(passphrase.as_bytes(), salt, &mut key[..]).map_err(bad)?;
-        Ok(key)
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed {
@@ -154,6 +77,8 @@ struct Content {
     wallet_password: Secret,
     profile: Profile,
     pins: BTreeMap<String, Pin>,
+    #[serde(default)]
+    prekeys: Prekeys,
 }
 
 /// An opened key store. Changes are durable after [`KeyStore::save`].
@@ -170,12 +95,6 @@ impl fmt::Debug for KeyStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyStore({}, {:?})", self.path.display(), self.identity)
     }
-}
-
-fn random_key() -> Result<Zeroizing<[u8; 32]>, getrandom::Error> {
-    let mut key = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut key[..])?;
-    Ok(key)
 }
 
 fn key_of(secret: &Secret) -> Result<Zeroizing<[u8; 32]>, KeyError> {
@@ -198,9 +117,10 @@ impl KeyStore {
             wallet_password: secret()?,
             profile,
             pins: BTreeMap::new(),
+            prekeys: Prekeys::default(),
         };
         let identity = identity_of(&content)?;
-        let (salt, key) = new_key(passphrase)?;
+        let (salt, key) = Kdf::DEFAULT.new_key(passphrase)?;
         let store = Self { path: path.to_owned(), kdf: Kdf::DEFAULT, salt, key, content, identity };
         store.save()?;
         Ok(store)
@@ -253,7 +173,7 @@ impl KeyStore {
 
     /// Encrypts the store with another passphrase and saves it. The keys inside stay.
     pub fn change_passphrase(&mut self, passphrase: &str) -> Result<(), KeyError> {
-        (self.salt, self.key) = new_key(passphrase)?;
+        (self.salt, self.key) = Kdf::DEFAULT.new_key(passphrase)?;
         self.kdf = Kdf::DEFAULT;
         self.save()
     }
@@ -271,6 +191,33 @@ impl KeyStore {
     /// The same, to change; then [`KeyStore::save`].
     pub fn profile_mut(&mut self) -> &mut Profile {
         &mut self.content.profile
+    }
+
+    /// What the account is registered with: the newest prekeys, as many as a bundle may have. The private halves are durable
+    /// when this returns.
+    pub fn bundle(&mut self) -> Result<IdentityBundle, KeyError> {
+        if self.content.prekeys.is_empty() {
+            self.make_prekeys(FULL)?;
+        }
+        let (public, signer) = (self.identity.public(), self.identity.signing_key());
+        let prekeys = self.content.prekeys.newest(bounds::ONE_TIME, bounds::ML_KEM).public(signer)?;
+        Ok(IdentityBundle {
+            identity_key: public.identity_key,
+            fingerprint: public.fingerprint(),
+            signing_key: public.signing_key,
+            identity_signature: sign_identity(&public.identity_key, signer),
+            signed_prekey: prekeys.signed_prekey.ok_or(KeyError::Malformed("its prekeys"))?,
+            one_time_prekeys: prekeys.one_time_prekeys,
+            ml_kem_prekeys: prekeys.ml_kem_prekeys,
+        })
+    }
+
+    /// Makes prekeys, so many of X25519 and of ML-KEM, and a signed one where there is none. They are durable when this
+    /// returns, and are to be sent then.
+    pub fn make_prekeys(&mut self, count: (usize, usize)) -> Result<PrekeysRequest, KeyError> {
+        let new = self.content.prekeys.make(count)?;
+        self.save()?;
+        new.public(self.identity.signing_key())
     }
 
     /// The password of all wallet files.
@@ -313,14 +260,6 @@ impl KeyStore {
         self.content.pins.insert(username.to_ascii_lowercase(), Pin { keys, how });
         self.save()
     }
-}
-
-fn new_key(passphrase: &str) -> Result<([u8; 32], Zeroizing<[u8; 32]>), KeyError> {
-    if passphrase.chars().count() < MIN_PASSPHRASE {
-        return Err(KeyError::WeakPassphrase);
-    }
-    let salt = *random_key().map_err(|_| KeyError::NoRandomness)?;
-    Ok((salt, Kdf::DEFAULT.derive(passphrase, &salt)?))
 }
 
 fn identity_of(content: &Content) -> Result<Identity, KeyError> {

@@ -44,6 +44,12 @@ pub struct Vault {
     folder: PathBuf,
 }
 
+/// A name that stays in the folder.
+pub(super) fn is_record_name(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=MAX_NAME).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Vault({})", self.folder.display())
@@ -57,8 +63,7 @@ impl Vault {
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, VaultError> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-        if name.is_empty() || name.len() > MAX_NAME || name.starts_with('.') || !name.bytes().all(plain) {
+        if !is_record_name(name) {
             return Err(VaultError::BadName);
         }
         Ok(self.folder.join(format!("{name}.sealed")))

@@ -13,7 +13,7 @@ use super::error::WalletError;
 use super::name::WalletName;
 use crate::files;
 
-/// The marks of one wallet folder; they must never be restored from a backup or removed by hand.
+/// The marks of one wallet folder; they must never be removed by hand or replaced by older ones. A backup brings its own.
 #[derive(Debug, Clone)]
 pub struct NonceGuard {
     folder: PathBuf,
@@ -26,8 +26,17 @@ impl NonceGuard {
         Ok(Self { folder: folder.to_owned() })
     }
 
+    /// Where the mark of a wallet lies in a home.
+    pub fn path(wallet: &WalletName) -> String {
+        format!("nonces/{}", Self::name(wallet))
+    }
+
+    fn name(wallet: &WalletName) -> String {
+        format!("{wallet}.nonces-used")
+    }
+
     fn mark(&self, wallet: &WalletName) -> PathBuf {
-        self.folder.join(format!("{wallet}.nonces-used"))
+        self.folder.join(Self::name(wallet))
     }
 
     /// Whether a fresh export is needed before the next build or signature.

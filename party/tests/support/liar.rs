@@ -11,24 +11,53 @@ use aegis::engine::desk::Desk;
 use aegis::keys::{KeyStore, Profile, Secret};
 use aegis_common::address::Network;
 use aegis_common::escrow::contract::Contract;
+use aegis_common::ids::SessionId;
 use aegis_common::testing::{Cast, START, address, contract};
-use aegis_common::wire::account::{AccountRole, LoginResponse, UserView};
+use aegis_common::wire::account::{AccountRole, LoggedIn, LoginAnswer, Reputation, UserView};
+use uuid::Uuid;
 
 pub const PASSPHRASE: &str = "a long passphrase";
 
-/// What a login is answered with.
-pub fn token() -> String {
+/// The account of the home's owner.
+pub fn user() -> UserView {
     let Cast { buyer, .. } = Cast::default();
-    let user = UserView {
+    UserView {
         id: buyer.party.user_id,
         username: buyer.party.username,
+        display_name: String::new(),
         role: AccountRole::User,
         identity_key: buyer.party.identity_key,
         fingerprint: buyer.party.fingerprint,
         signing_key: buyer.party.signing_key,
-    };
-    let answer = LoginResponse { token: "t".to_owned(), expires_at: START, user };
-    serde_json::to_string(&answer).unwrap()
+        reputation: Reputation::default(),
+    }
+}
+
+/// A session's tokens.
+pub fn tokens(token: &str, refresh_token: &str) -> LoggedIn {
+    LoggedIn {
+        token: token.to_owned(),
+        expires_at: START,
+        refresh_token: refresh_token.to_owned(),
+        refresh_expires_at: START,
+        session: SessionId(Uuid::nil()),
+        user: user(),
+    }
+}
+
+/// What a login is answered with.
+pub fn token() -> String {
+    serde_json::to_string(&LoginAnswer::LoggedIn(tokens("t", "r"))).unwrap()
+}
+
+/// What is asked.
+pub struct Request {
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The token it comes with.
+    pub bearer: Option<String>,
+    pub body: Vec<u8>,
 }
 
 /// Answers until the test ends.
@@ -45,6 +74,13 @@ impl Liar {
 
     /// `answer` gives status and body for a path with its query and a body; `None` closes the connection.
     pub fn reading(answer: impl Fn(&str, &[u8]) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+        Self::serving(move |request| {
+            answer(&request.target, &request.body).map(|(status, body)| (status, body.into_bytes()))
+        })
+    }
+
+    /// `answer` gives status and body; `None` closes the connection.
+    pub fn serving(answer: impl Fn(&Request) -> Option<(u16, Vec<u8>)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let answer = Arc::new(answer);
@@ -58,14 +94,15 @@ impl Liar {
     }
 }
 
-fn serve(stream: TcpStream, answer: &impl Fn(&str, &[u8]) -> Option<(u16, String)>) -> Option<()> {
+fn serve(stream: TcpStream, answer: &impl Fn(&Request) -> Option<(u16, Vec<u8>)>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let target = line.split(' ').nth(1)?.to_owned();
-        let mut length = 0;
+        let mut words = line.split(' ').map(str::to_owned);
+        let (method, target) = (words.next()?, words.next()?);
+        let (mut length, mut bearer) = (0, None);
         loop {
             let mut header = String::new();
             reader.read_line(&mut header).ok()?;
@@ -76,15 +113,18 @@ fn serve(stream: TcpStream, answer: &impl Fn(&str, &[u8]) -> Option<(u16, String
             if name.eq_ignore_ascii_case("content-length") {
                 length = value.trim().parse().ok()?;
             }
+            if name.eq_ignore_ascii_case("authorization") {
+                bearer = value.trim().strip_prefix("Bearer ").map(str::to_owned);
+            }
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        let (status, body) = answer(&target, &body)?;
+        let (status, body) = answer(&Request { method, target, bearer, body })?;
         let head = format!(
             "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes())).ok()?;
+        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).ok()?;
     }
 }
 
@@ -97,6 +137,7 @@ pub fn home(server_url: &str) -> (tempfile::TempDir, PathBuf) {
         username: "buyer".to_owned(),
         server_url: server_url.to_owned(),
         account_password: Secret::new("a password"),
+        new_password: None,
         network: Network::Regtest,
         payout_address: address(1),
         registered: true,

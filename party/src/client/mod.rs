@@ -1,27 +1,34 @@
 //! The server, over REST and WebSocket. The only place that talks to it.
 
+mod account;
+mod error;
+mod login;
 mod page;
+mod session;
 
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aegis_common::code::Code;
 use aegis_common::ids::EscrowId;
-use aegis_common::wire::account::{
-    LoginRequest, LoginResponse, PayoutAddressRequest, RegisterRequest, TicketResponse, UserView,
-};
+use aegis_common::wire::account::TicketResponse;
 use aegis_common::wire::escrow::{
     CreateEscrowRequest, EscrowPage, EscrowView, StatementReceipt, StatementRequest, TranscriptPage,
 };
 use aegis_common::wire::event::{EventFrame, EventPage};
 use aegis_common::wire::problem::Problem;
 use futures_util::{Stream, StreamExt};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
-use tokio::sync::Mutex;
 use tokio_tungstenite::tungstenite::Message;
 
+pub use self::error::ClientError;
+pub use self::login::Codes;
+use self::login::Known;
 use self::page::Page;
-use crate::keys::Secret;
+use self::session::{Session, SessionStore};
+use crate::keys::{KeyStore, Secret};
 
 /// The longest answer that is read, in bytes: a page of transcripts with large transaction sets.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
@@ -32,121 +39,88 @@ const MAX_DETAIL: usize = 500;
 /// Escrows that are looked at, newest first: a server that lists escrows without end must not take all memory.
 pub const MAX_ESCROWS: usize = 10_000;
 
-/// A request did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// The server said why.
-    #[error("{} {}", .0.title, .0.detail)]
-    Problem(Box<Problem>),
-    /// No answer, or not all of it: whether the request took effect is unknown, and it is sent again.
-    #[error("the server cannot be reached: {0}")]
-    Unreachable(String),
-    /// The answer is not what the server should say.
-    #[error("the server's answer makes no sense: {0}")]
-    BadAnswer(String),
-}
-
-impl ClientError {
-    /// The server's code, if it gave one this program knows.
-    pub fn code(&self) -> Option<Code> {
-        match self {
-            Self::Problem(problem) => problem.known_code(),
-            Self::Unreachable(_) | Self::BadAnswer(_) => None,
-        }
-    }
-
-    /// Whether this is the refusal of a statement by the rules of the escrow. Anything else (a proxy's 403 or 404, a
-    /// redirect, a login page) says nothing about whether the server has taken the statement.
-    pub fn refuses_statement(&self) -> bool {
-        let by_rule = |code: Code| {
-            matches!(code.status(), 403 | 409 | 413 | 422)
-                && !matches!(code, Code::Forbidden | Code::StaleVersion | Code::IdempotencyConflict)
-        };
-        match self {
-            Self::Problem(problem) => {
-                problem.known_code().is_some_and(|code| code.status() == problem.status && by_rule(code))
-            }
-            Self::Unreachable(_) | Self::BadAnswer(_) => false,
-        }
-    }
-
-    /// Whether the same request may succeed later: it was not refused for what it says.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Problem(problem) => {
-                matches!(problem.status, 401 | 408 | 425 | 429 | 500..=599)
-            }
-            Self::Unreachable(_) | Self::BadAnswer(_) => true,
-        }
-    }
-}
-
-/// A logged-in client; logs in again by itself when its token has expired.
+/// A client of one account; logs in, and goes on with the home's session, by itself.
 pub struct Client {
     http: reqwest::Client,
     base: String,
     username: String,
-    password: Secret,
-    token: Mutex<Option<String>>,
+    known: Mutex<Known>,
+    codes: Mutex<Codes>,
+    store: Option<SessionStore>,
+    held: tokio::sync::Mutex<Option<Session>>,
 }
 
 impl Client {
-    /// A client for an account. Nothing is sent yet.
-    pub fn new(base: &str, username: &str, password: Secret) -> Result<Self, ClientError> {
+    /// A client for an account, with the passwords it may have, likeliest first. Nothing is sent yet, and no session is kept.
+    pub fn new(base: &str, username: &str, passwords: Vec<Secret>) -> Result<Self, ClientError> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            .user_agent(concat!("aegis/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| ClientError::Unreachable(error.to_string()))?;
-        let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { http, base, username: username.to_owned(), password, token: Mutex::new(None) })
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            username: username.to_owned(),
+            known: Mutex::new(Known::of(passwords)),
+            codes: Mutex::default(),
+            store: None,
+            held: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// The client of a home: its processes share one session.
+    pub fn of_home(home: &Path, keys: &KeyStore) -> Result<Self, ClientError> {
+        let profile = keys.profile();
+        let mut client = Self::new(&profile.server_url, &profile.username, profile.passwords())?;
+        client.store = Some(SessionStore::new(home, keys)?);
+        Ok(client)
+    }
+
+    /// Where codes of a second factor come from.
+    pub fn set_codes(&mut self, codes: Codes) {
+        self.codes = Mutex::new(codes);
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/api/v1{path}", self.base))
     }
 
-    async fn login(&self) -> Result<String, ClientError> {
-        let body =
-            LoginRequest { username: self.username.clone(), password: self.password.expose().to_owned() };
-        let answer = send(self.request(Method::POST, "/auth/login").json(&body)).await?;
-        Ok(json::<LoginResponse>(answer).await?.token)
+    fn known<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
+        // A poisoned lock only says that another task panicked; what it guards is whole.
+        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Sends with a token; once more with a fresh one where it is refused.
+    /// Sends with a token; again with a fresh one where it is over, and after a fresh proof where the server wants one.
     async fn call(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let again = request.try_clone();
-        let mut token = self.token.lock().await;
-        let held = match token.clone() {
-            Some(held) => held,
-            None => token.insert(self.login().await?).clone(),
-        };
-        drop(token);
-        let first = send(request.bearer_auth(held)).await;
-        let expired = matches!(&first, Err(ClientError::Problem(p)) if p.status == StatusCode::UNAUTHORIZED);
-        let Some(again) = again.filter(|_| expired) else { return first };
-        let fresh = self.login().await?;
-        *self.token.lock().await = Some(fresh.clone());
-        send(again.bearer_auth(fresh)).await
+        self.call_by(request).await.map(|(answer, _)| answer)
+    }
+
+    /// The same, with the token that the answer was got by.
+    async fn call_by(&self, request: RequestBuilder) -> Result<(Response, Secret), ClientError> {
+        let mut token = self.token(None).await?;
+        // What another process got meanwhile may be over as well.
+        let mut renewals = 0..2;
+        let mut proven = false;
+        loop {
+            let this =
+                request.try_clone().ok_or(ClientError::Local("a request without a copy".to_owned()))?;
+            match send(this.bearer_auth(token.expose())).await {
+                Err(error) if error.ends_session() && renewals.next().is_some() => {
+                    token = self.token(Some(&token)).await?;
+                }
+                Err(error) if error.code() == Some(Code::StepUpRequired) && !proven => {
+                    token = self.step_up(&token).await?;
+                    proven = true;
+                }
+                done => return Ok((done?, token)),
+            }
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         json(self.call(self.request(Method::GET, path)).await?).await
-    }
-
-    /// Makes the account.
-    pub async fn register(&self, request: &RegisterRequest) -> Result<UserView, ClientError> {
-        json(send(self.request(Method::POST, "/auth/register").json(request)).await?).await
-    }
-
-    /// The own account.
-    pub async fn me(&self) -> Result<UserView, ClientError> {
-        self.get("/me").await
-    }
-
-    /// Where contracts made from now on pay this account.
-    pub async fn set_payout_address(&self, request: &PayoutAddressRequest) -> Result<(), ClientError> {
-        self.call(self.request(Method::PUT, "/me/payout-address").json(request)).await.map(drop)
     }
 
     /// Creates an escrow; the key makes a repeated request harmless.
@@ -225,7 +199,11 @@ impl Client {
 }
 
 async fn send(request: RequestBuilder) -> Result<Response, ClientError> {
-    let answer = request.send().await.map_err(|error| ClientError::Unreachable(without_url(error)))?;
+    answered(request.send().await).await
+}
+
+async fn answered(answer: reqwest::Result<Response>) -> Result<Response, ClientError> {
+    let answer = answer.map_err(|error| ClientError::Unreachable(without_url(error)))?;
     if answer.status().is_success() {
         return Ok(answer);
     }
