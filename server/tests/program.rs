@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis_common::address::Network;
-use aegis_common::hash::{Hash32, Key32};
+use aegis_common::hash::Hash32;
+use aegis_common::testing;
+use aegis_common::time::Clock;
+use aegis_server::clock::SystemClock;
 use aegis_server::crypto::Keyring;
 use aegis_server::store::{Role, Store, StoreOptions, Tip};
-use curve25519_dalek::MontgomeryPoint;
-use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
+use totp_rs::{Builder, Secret};
 
 #[path = "support/rows.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
@@ -80,6 +82,136 @@ async fn post(url: String, token: Option<&str>, body: Value) -> Value {
     sent.json().await.unwrap()
 }
 
+const PASSWORD: &str = "wombat kettle orbit plum";
+
+fn registration(name: &str, seed: u8) -> Value {
+    json!({
+        "username": name,
+        "password": PASSWORD,
+        "keys": testing::identity(seed),
+        "payoutAddress": testing::address(seed.into()),
+    })
+}
+
+fn login(name: &str) -> Value {
+    json!({ "username": name, "password": PASSWORD })
+}
+
+/// What an authenticator shows, some steps from now.
+fn code(base32: &str, steps: i64) -> String {
+    let totp = Builder::new().with_secret(Secret::try_from_base32(base32).unwrap());
+    let totp = totp.with_account_name("x").build().unwrap();
+    let now = SystemClock.now().as_second() + 30 * steps;
+    totp.generate(u64::try_from(now).unwrap()).to_string()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// An account with an authenticator; its secret, base 32. The code of the present step is used up.
+async fn with_authenticator(base: &str, name: &str, seed: u8) -> String {
+    post(format!("{base}/auth/register"), None, registration(name, seed)).await;
+    let session = post(format!("{base}/auth/login"), None, login(name)).await;
+    let token = session["token"].as_str().unwrap();
+    let made = post(format!("{base}/me/totp"), Some(token), json!({})).await;
+    let secret = made["secret"].as_str().unwrap().to_owned();
+    let confirm = json!({ "code": code(&secret, 0) });
+    post(format!("{base}/me/totp/confirm"), Some(token), confirm).await;
+    secret
+}
+
+/// Logs in with the code of the step after the present one, which no test has used yet.
+async fn gets_in(base: &str, name: &str, secret: &str) {
+    let needed = post(format!("{base}/auth/login"), None, login(name)).await;
+    assert_eq!(needed["status"], "secondFactor");
+    let factor = json!({ "token": needed["token"], "factor": { "totp": code(secret, 1) } });
+    let session = post(format!("{base}/auth/second-factor"), None, factor).await;
+    assert!(session["token"].is_string());
+}
+
+#[tokio::test]
+async fn sealing_keys_are_rotated_beside_a_running_server_and_a_lost_key_stops_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, port) = (dir.path(), free_port());
+    let base = format!("http://127.0.0.1:{port}/api/v1");
+    let running = started(data, port).await;
+    let ann = with_authenticator(&base, "ann", 1).await;
+    let key_file = data.join("keys");
+    let first = std::fs::read_to_string(&key_file).unwrap();
+    let rotated = output(program(data, port).args(["keys", "rotate"]));
+    assert!(rotated.status.success(), "{}", said(&rotated));
+    // The login key and one authenticator, then nothing more.
+    assert!(said(&rotated).contains("2 values sealed under"), "{}", said(&rotated));
+    assert!(said(&rotated).contains("0 values sealed under"), "{}", said(&rotated));
+    // The server opens what lies under the new key, and seals with it.
+    gets_in(&base, "ann", &ann).await;
+    let bob = with_authenticator(&base, "bob", 2).await;
+    let pruned = output(program(data, port).args(["keys", "prune"]));
+    assert_eq!(String::from_utf8(pruned.stdout.clone()).unwrap(), "1 keys removed\n", "{}", said(&pruned));
+    let second = std::fs::read_to_string(&key_file).unwrap();
+    assert!(first.len() == second.len() && first != second);
+    let listed = output(program(data, port).args(["keys", "list"]));
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.lines().count() == 1 && listed.contains("current"), "{listed}");
+    stopped(running, "-TERM").await;
+
+    // The old key alone is a lost key: a clear refusal, and the database is as it was.
+    std::fs::write(&key_file, &first).unwrap();
+    let refused = output(program(data, port).arg("run"));
+    assert!(!refused.status.success());
+    assert!(said(&refused).contains("which is not in the keyring"), "{}", said(&refused));
+    // From the environment it is the same key.
+    let mut by_environment = program(data, port);
+    by_environment.env("AEGIS_KEYS", second.trim()).args(["keys", "rotate"]);
+    assert!(
+        said(&output(&mut by_environment)).contains("AEGIS_KEYS"),
+        "{}",
+        said(&output(&mut by_environment))
+    );
+    std::fs::write(&key_file, &second).unwrap();
+    let running = started(data, port).await;
+    gets_in(&base, "bob", &bob).await;
+    stopped(running, "-TERM").await;
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = output(program(data, port).arg("run"));
+    assert!(said(&refused).contains("chmod 600"), "{}", said(&refused));
+}
+
+#[tokio::test]
+async fn the_first_administrator_is_invited_and_lost_factors_are_taken_away_on_the_servers_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, port) = (dir.path(), free_port());
+    let base = format!("http://127.0.0.1:{port}/api/v1");
+    let made = output(program(data, port).args(["user", "invite", "admin"]));
+    assert!(made.status.success(), "{}", said(&made));
+    let token = String::from_utf8(made.stdout).unwrap().trim().to_owned();
+    let running = started(data, port).await;
+    let mut body = registration("ann", 1);
+    body["invitation"] = json!(token);
+    let account = post(format!("{base}/auth/register"), None, body).await;
+    assert_eq!(account["role"], "admin");
+    with_authenticator(&base, "bob", 2).await;
+    assert!(
+        !output(program(data, port).args(["user", "reset-factors", "bob"])).status.success(),
+        "no reason"
+    );
+    let reset = ["user", "reset-factors", "bob", "--reason", "seen in person with a passport"];
+    assert!(output(program(data, port).args(reset)).status.success());
+    let session = post(format!("{base}/auth/login"), None, login("bob")).await;
+    assert_eq!(session["status"], "loggedIn");
+    let me = format!("{base}/me");
+    let get = || reqwest::Client::new().get(&me).bearer_auth(session["token"].as_str().unwrap()).send();
+    assert!(get().await.unwrap().status().is_success());
+    // At once, though another program did it.
+    assert!(output(program(data, port).args(["user", "disable", "bob"])).status.success());
+    assert_eq!(get().await.unwrap().status(), 401);
+    assert!(output(program(data, port).args(["user", "enable", "bob"])).status.success());
+    let ended = output(program(data, port).args(["user", "end-sessions"]));
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "0 sessions ended\n");
+    stopped(running, "-TERM").await;
+}
+
 #[tokio::test]
 async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     let dir = tempfile::tempdir().unwrap();
@@ -87,19 +219,12 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     let port = free_port();
     let base = format!("http://127.0.0.1:{port}/api/v1");
     let running = started(&data, port).await;
-    for (file, mode) in [("", 0o700), ("keys", 0o600), ("token-seed", 0o600)] {
+    for (file, mode) in [("", 0o700), ("keys", 0o600), ("aegis.db", 0o600)] {
         let found = std::fs::metadata(data.join(file)).unwrap().permissions().mode() & 0o777;
         assert_eq!(found, mode, "{file}");
     }
-    let (name, password) = ("first-person", "correct horse battery");
-    let account = json!({
-        "username": name,
-        "password": password,
-        "identityKey": Key32(MontgomeryPoint::mul_base_clamped([1; 32]).0),
-        "signingKey": Key32(ED25519_BASEPOINT_COMPRESSED.0),
-        "payoutAddress": "888tNkZrPN6JsEgekjMnABU4TBzc2Dt29EPAvkRxbANsAnjyPbb3iQ1YBRk1UXcdRsiKc9dhwMVgN5S9cQUiyoogDavup3H",
-    });
-    post(format!("{base}/auth/register"), None, account).await;
+    let name = "first-person";
+    post(format!("{base}/auth/register"), None, registration(name, 1)).await;
     // Beside the running server.
     let status = output(program(&data, port).arg("status"));
     let said = String::from_utf8(status.stdout).unwrap();
@@ -116,8 +241,7 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     assert!(String::from_utf8(unknown.stderr).unwrap().contains("no such account"));
     assert!(!output(program(&data, port).args(["user", "role", name, "king"])).status.success());
 
-    let login = json!({ "username": name, "password": password });
-    let login = post(format!("{base}/auth/login"), None, login).await;
+    let login = post(format!("{base}/auth/login"), None, login(name)).await;
     assert_eq!(login["user"]["role"], "admin");
     let token = login["token"].as_str().unwrap();
     let ticket = post(format!("{base}/ws/ticket"), Some(token), json!({})).await;
@@ -141,7 +265,7 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     let dumped = String::from_utf8(dumped.stdout).unwrap();
     let lines: Vec<Value> = dumped.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!((&lines[0]["table"], &lines[0]["row"]["username"]), (&json!("users"), &json!(name)));
-    assert!(!dumped.contains(password));
+    assert!(!dumped.contains(PASSWORD));
 
     // Everything is there again, and the token still works.
     let again = started(&data, port).await;
@@ -157,11 +281,6 @@ fn a_wrong_setting_stops_the_start_with_its_name() {
     assert!(!wrong.status.success());
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert!(said.contains("AEGIS_FINALITY_DEPTH: must be a whole number from 10 to 100"), "{said}");
-    let loose = dir.path().join("token-seed");
-    std::fs::write(&loose, "00".repeat(32)).unwrap();
-    std::fs::set_permissions(&loose, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let said = String::from_utf8(output(&mut program(dir.path(), 1)).stderr).unwrap();
-    assert!(said.contains("token-seed") && said.contains("chmod 600"), "{said}");
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "store/credentials.rs"]
+mod credentials;
 #[path = "store/durability.rs"]
 mod durability;
 #[path = "support/postgres.rs"]
@@ -57,6 +59,7 @@ async fn contract(url: &DatabaseUrl) {
 
     chain(&store).await;
 
+    credentials::credentials(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;
     whole::dump(url, &store).await;

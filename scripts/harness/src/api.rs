@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use aegis_common::ids::EscrowId;
-use aegis_common::wire::account::LoginResponse;
+use aegis_common::wire::account::LoginAnswer;
 use aegis_common::wire::escrow::EscrowView;
 use aegis_common::wire::event::{EventFrame, EventPage};
 use anyhow::{Result, bail};
@@ -46,9 +46,11 @@ impl Eyes {
         if !response.status().is_success() {
             bail!("logging in as {}: HTTP {}", self.username, response.status());
         }
-        let login: LoginResponse = response.json().await?;
-        *token = Some(login.token.clone());
-        Ok(login.token)
+        let LoginAnswer::LoggedIn(session) = response.json().await? else {
+            bail!("{} has a second factor", self.username);
+        };
+        *token = Some(session.token.clone());
+        Ok(session.token)
     }
 
     /// Any GET below `/api/v1`. A server that is away is asked again for half a minute.

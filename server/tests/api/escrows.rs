@@ -69,7 +69,7 @@ async fn a_repeated_creation_answers_with_the_first_even_when_its_time_is_over()
     let others: EscrowView = create(&seller, &reverse).await.unwrap().json().await.unwrap();
     assert_ne!(others.id, first.id);
     server.clock.advance(SignedDuration::from_hours(24 * 8));
-    let late = Person { token: server.login(&buyer.name).await, ..buyer };
+    let late = Person { token: server.login(&buyer.name).await.token, ..buyer };
     let replayed: EscrowView = create(&late, &order).await.unwrap().json().await.unwrap();
     assert_eq!(replayed.id, first.id);
 }

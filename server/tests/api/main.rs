@@ -3,9 +3,13 @@
 
 mod accounts;
 mod bad_input;
+mod credentials;
 mod escrows;
 mod feed;
 mod logs;
+mod matrix;
+mod people;
+mod races;
 mod refusals;
 mod routes;
 mod support;

@@ -11,23 +11,25 @@ use aegis_common::code::Code;
 use aegis_common::escrow::statement::{Act, Seen, SignedStatement, Statement};
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
+use aegis_common::testing;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
-use aegis_common::wire::account::{AccountRole, LoginResponse, UserView};
+use aegis_common::wire::account::{AccountRole, InvitationRequest, LoggedIn, LoginAnswer, UserView};
 use aegis_common::wire::escrow::EscrowView;
 use aegis_common::wire::problem::Problem;
+use aegis_server::accounts::Origin;
 use aegis_server::api::State;
 use aegis_server::app::{self, Ground};
 use aegis_server::config::Config;
 use aegis_server::store::DatabaseUrl;
 use aegis_server::ws::Timing;
+use curve25519_dalek::Scalar;
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-use curve25519_dalek::{MontgomeryPoint, Scalar};
 use ed25519_dalek::SigningKey;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const PASSWORD: &str = "correct horse battery";
+pub const PASSWORD: &str = "wombat kettle orbit plum";
 
 /// Moves only when it is told to.
 pub struct SetClock(AtomicI64);
@@ -80,11 +82,13 @@ pub async fn server_with(settings: &[(&str, &str)], timing: Timing) -> TestServe
         ("AEGIS_RATE_BURST", "10000"),
         ("AEGIS_RATE_CREDENTIALS_PER_MINUTE", "10000"),
         ("AEGIS_RATE_LOGINS_PER_MINUTE", "10000"),
+        ("AEGIS_STAFF_SECOND_FACTOR", "no"),
     ];
     let env = defaults.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let config = Config::from_env(env).unwrap();
     let clock = Arc::new(SetClock(AtomicI64::new(1_760_000_000_000)));
     let ground = Ground::open(&config, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    ground.ready().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let running = app::start(&config, ground, listener, timing).unwrap();
@@ -113,12 +117,10 @@ pub fn payout_address(network: Network, seed: u8) -> Address {
 
 /// A registration that is in order.
 pub fn registration(name: &str, seed: u8) -> Value {
-    let signing = SigningKey::from_bytes(&[seed; 32]);
     json!({
         "username": name,
         "password": PASSWORD,
-        "identityKey": Key32(MontgomeryPoint::mul_base_clamped([seed; 32]).0),
-        "signingKey": Key32(signing.verifying_key().to_bytes()),
+        "keys": testing::identity(seed),
         "payoutAddress": payout_address(Network::Regtest, seed),
     })
 }
@@ -145,20 +147,29 @@ impl TestServer {
         self.request(Method::POST, path).bearer_auth(&who.token).json(body)
     }
 
-    pub async fn login(&self, name: &str) -> String {
+    /// A session for who has no second factor.
+    pub async fn login(&self, name: &str) -> LoggedIn {
         let body = json!({ "username": name, "password": PASSWORD });
         let sent = self.request(Method::POST, "/api/v1/auth/login").json(&body).send().await.unwrap();
         assert_eq!(sent.status(), StatusCode::OK);
-        sent.json::<LoginResponse>().await.unwrap().token
+        match sent.json().await.unwrap() {
+            LoginAnswer::LoggedIn(session) => session,
+            LoginAnswer::SecondFactor(_) => panic!("{name} has a second factor"),
+        }
     }
 
-    /// Registers, gives the role, logs in. The seed makes the keys.
+    /// Registers, by an invitation where it takes one, and logs in. The seed makes the keys.
     pub async fn person(&self, name: &str, seed: u8, role: AccountRole) -> Person {
-        let register = self.request(Method::POST, "/api/v1/auth/register").json(&registration(name, seed));
-        let sent = register.send().await.unwrap();
+        let mut body = registration(name, seed);
+        if role != AccountRole::User {
+            let made =
+                self.state.accounts.invite(InvitationRequest { role, hours: 1 }, None, Origin::MACHINE);
+            body["invitation"] = json!(made.await.unwrap().token);
+        }
+        let sent = self.request(Method::POST, "/api/v1/auth/register").json(&body).send().await.unwrap();
         assert_eq!(sent.status(), StatusCode::CREATED, "{}", sent.text().await.unwrap());
-        let view = self.state.accounts.set_role(name, role).await.unwrap();
-        let (signing, token) = (SigningKey::from_bytes(&[seed; 32]), self.login(name).await);
+        let view = sent.json().await.unwrap();
+        let (signing, token) = (testing::signing_key(seed), self.login(name).await.token);
         Person { name: name.to_owned(), view, token, signing }
     }
 

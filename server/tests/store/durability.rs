@@ -169,7 +169,7 @@ fn lines(rows: Vec<Line>) -> BTreeSet<String> {
 }
 
 const SQLITE_COLUMNS: &str = "SELECT m.name || '.' || c.name || ' ' \
-    || CASE WHEN m.name = 'events' AND c.name = 'seq' THEN 'BIGINT' ELSE c.type END \
+    || CASE WHEN m.name IN ('events', 'audit') AND c.name = 'seq' THEN 'BIGINT' ELSE c.type END \
     || CASE c.\"notnull\" WHEN 1 THEN ' not null' ELSE '' END AS line \
     FROM sqlite_master m, pragma_table_info(m.name) c \
     WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '__diesel%'";
