@@ -9,6 +9,8 @@
 mod actors;
 #[path = "suite/commit.rs"]
 mod commit;
+#[path = "suite/login.rs"]
+mod login;
 #[path = "../tests/support/monero.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod monero;
@@ -60,11 +62,17 @@ fn main() {
     if scan::is_child() {
         return scan::child();
     }
+    let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
+    if only.as_deref() == Some("login") {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        return table(&runtime.block_on(login::measure()));
+    }
     let mut results = scan::measure();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     results.extend(runtime.block_on(node::measure()));
     results.extend(runtime.block_on(commit::measure()));
     results.extend(runtime.block_on(actors::measure()));
+    results.extend(runtime.block_on(login::measure()));
     table(&results);
     plot::terminal(&results);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
