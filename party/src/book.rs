@@ -386,12 +386,12 @@ impl Book {
         self.transcript.iter().any(|signed| matches!(signed.statement.act, Act::Approve { .. }))
     }
 
-    /// Whether this book alone shows that nothing is left to be signed: a payout is complete, or nobody here has decided, signed
-    /// or seen anything that could lead to one. That it is over is for the server to say; it must not be believed for less.
+    /// Whether this book alone shows that nothing is left to be signed, and nothing to be contradicted: a payout is complete, or
+    /// this participant has said nothing and no money was seen. That it is over is for the server to say; it must not be believed
+    /// for less.
     pub fn may_be_over(&self) -> bool {
-        let paid = self.is_signed();
-        let idle = !self.funded && self.outcome.is_none() && self.decisions().is_empty();
-        self.pending.is_none() && self.aside.is_none() && (paid || idle)
+        let untouched = self.is_blank() && !self.funded && self.outcome.is_none();
+        self.pending.is_none() && self.aside.is_none() && (self.is_signed() || untouched)
     }
 
     /// An own statement that appears must be one this participant made: the pending one, or, in a book restored from
