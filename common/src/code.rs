@@ -50,7 +50,7 @@ codes! {
     RegistrationClosed "registration_closed" 403 "This server takes no registrations.";
     InvitationNeeded "invitation_needed" 403 "This server takes registrations by invitation only.";
     BadInvitation "bad_invitation" 403 "The invitation is wrong, used up or too old.";
-    BadReset "bad_reset" 403 "The signature does not fit, is too old or was used before.";
+    BadReset "bad_reset" 403 "The signature does not fit, is too old, was used before, or is for another server.";
     BadKeys "bad_keys" 422 "The keys are not in order.";
     LimitReached "limit_reached" 409 "There are as many as there may be.";
     PasskeysOff "passkeys_off" 409 "This server has no public address for passkeys.";

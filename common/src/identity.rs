@@ -231,11 +231,8 @@ impl PasswordReset {
 
 /// Scheme, host and perhaps port of a URL, in lower case (RFC 6454): what tells one server from another.
 pub fn origin_of(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty())?;
-    let origin = format!("{scheme}://{host}").to_ascii_lowercase();
-    let usual = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
-    Some(origin.strip_suffix(usual).map_or(origin.clone(), str::to_owned))
+    let origin = url::Url::parse(url).ok()?.origin();
+    origin.is_tuple().then(|| origin.ascii_serialization())
 }
 
 fn is_signed(signer: &Key32, bytes: &[u8], signature: &Signature) -> bool {
@@ -318,6 +315,11 @@ mod tests {
         }
         assert_eq!(origin_of("http://a.example:8470").as_deref(), Some("http://a.example:8470"));
         assert_ne!(origin_of("http://a.example"), origin_of("https://a.example"));
+        assert_eq!(
+            origin_of("https://user:secret@b\u{fc}cher.example:/").as_deref(),
+            Some("https://xn--bcher-kva.example")
+        );
+        assert_eq!(origin_of("http://[0:0:0:0:0:0:0:1]:80").as_deref(), Some("http://[::1]"));
         assert_eq!(origin_of("a.example"), None);
     }
 

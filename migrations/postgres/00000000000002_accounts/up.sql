@@ -133,10 +133,12 @@ CREATE TABLE disabled (
     at      BIGINT NOT NULL
 );
 
--- The sealing keys that may have sealed something: a server without one of them must not start.
+-- The sealing keys that may have sealed something: a server without one of them must not start. Nothing is stored any more
+-- under one that was retired.
 CREATE TABLE seal_keys (
     key_id     BYTEA  NOT NULL PRIMARY KEY CHECK (length(key_id) = 4),
-    created_at BIGINT NOT NULL
+    created_at BIGINT NOT NULL,
+    retired_at BIGINT
 );
 
 -- Names are searched by their beginning, in the order of their bytes as on SQLite.

@@ -171,6 +171,7 @@ impl Accounts {
         if !self.store.factors(who.user).await?.totp {
             return Err(AccountError::FactorMissing);
         }
+        self.charge(vec![self.by_origin(origin), self.by_account("factors", who.user)]).await?;
         let factor = match backup_code_hash(&code.code) {
             Some(_) => Factor::BackupCode(code.code),
             None => Factor::Totp(code.code),

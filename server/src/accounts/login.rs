@@ -50,9 +50,13 @@ impl Accounts {
         };
         self.check_enabled(row.id).await?;
         if is_outdated(&row.password_hash) {
-            let fresh = self.passwords.hash(password).await?;
-            self.store.rehash_password(row.id, row.password_hash, fresh.clone()).await?;
-            row.password_hash = fresh;
+            let fresh = self.passwords.hash(password.clone()).await?;
+            self.store.rehash_password(row.id, row.password_hash, fresh).await?;
+            // Another login may have been faster, or the password been changed.
+            row = self.row(row.id).await?;
+            if !self.passwords.verify(password, Some(row.password_hash.clone())).await? {
+                return Err(AccountError::BadCredentials);
+            }
         }
         let device = device_name(device.as_deref().unwrap_or(agent));
         if self.store.factors(row.id).await?.is_needed() {
@@ -91,7 +95,8 @@ impl Accounts {
             state,
             expires_at,
         };
-        self.store.begin(challenge).await?;
+        let opening = Opening { password_hash: row.password_hash.clone(), strong: true };
+        self.store.begin(challenge, Some(opening)).await?;
         Ok(SecondFactorNeeded {
             token: token.to_string(),
             expires_at,

@@ -90,7 +90,7 @@ impl Accounts {
             state: Some(state),
             expires_at: self.clock.now() + CHALLENGE,
         };
-        Ok(self.store.begin(challenge).await?)
+        Ok(self.store.begin(challenge, None).await?)
     }
 
     async fn begun_for(&self, who: &Who, sort: &str) -> Result<String, AccountError> {

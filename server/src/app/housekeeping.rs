@@ -6,7 +6,7 @@ use std::time::Duration;
 use aegis_common::time::{Clock, SignedDuration};
 
 use crate::accounts::{AccountError, Accounts};
-use crate::crypto::Keyring;
+use crate::crypto::{KeyId, Keyring};
 use crate::store::{Store, StoreError};
 
 /// How long a creation can be repeated under its key.
@@ -39,8 +39,9 @@ pub struct House {
 /// Never ends. What fails is tried again at the next turn. Cleaning may take long, and must not hold up the keys.
 pub async fn run(house: House) {
     let keys = async {
+        let mut noted = house.keyring.current_id();
         for turn in 0_u64.. {
-            if let Err(error) = house.keys().await {
+            if let Err(error) = house.keys(&mut noted).await {
                 tracing::warn!(%error, "the sealing key could not be noted");
             }
             if turn.is_multiple_of(TOKEN_KEYS)
@@ -63,11 +64,17 @@ pub async fn run(house: House) {
 }
 
 impl House {
-    async fn keys(&self) -> Result<(), AccountError> {
+    /// Reads the file anew, and notes a key that has become the current one.
+    async fn keys(&self, noted: &mut KeyId) -> Result<(), AccountError> {
         if let Err(error) = self.keyring.reload() {
             tracing::warn!(%error, "the keys stay as they were");
         }
-        Ok(self.store.use_seal_key(self.keyring.current_id(), self.clock.now()).await?)
+        let current = self.keyring.current_id();
+        if current != *noted {
+            self.store.use_seal_key(current, self.clock.now()).await?;
+            *noted = current;
+        }
+        Ok(())
     }
 
     async fn clean(&self) -> Result<(), StoreError> {

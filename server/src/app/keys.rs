@@ -54,7 +54,7 @@ async fn round(ground: &Ground) -> anyhow::Result<usize> {
 pub async fn prune(ground: &Ground) -> anyhow::Result<usize> {
     let current = ground.keyring.current_id();
     // From here on nothing can be stored under another key, whatever a server still has in hand.
-    if round(ground).await? > 0 || !ground.store.retire_seal_keys_but(current).await? {
+    if round(ground).await? > 0 || !ground.store.retire_seal_keys_before(current, ground.clock.now()).await? {
         bail!("a server still sealed with an old key a moment ago; try again");
     }
     let count = ground.keyring.ids().len() - 1;

@@ -82,14 +82,18 @@ impl Ground {
     /// Refuses a keyring without the keys that sealed what lies in the database, remembers the one that will seal from now on,
     /// and loads the keys of login tokens.
     pub async fn ready(&self) -> anyhow::Result<()> {
-        let (known, now) = (self.keyring.ids(), self.clock.now());
+        let now = self.clock.now();
         if self.store.seal_keys().await?.is_empty() {
             // A database from before keys were noted.
             for id in self.store.sealed_under().await? {
                 self.store.use_seal_key(id, now).await?;
             }
         }
-        if let Some(lost) = self.store.seal_keys().await?.into_iter().find(|id| !known.contains(id)) {
+        let needed = self.store.seal_keys().await?;
+        // A rotation may have added one since the file was read.
+        self.keyring.reload()?;
+        let known = self.keyring.ids();
+        if let Some(lost) = needed.into_iter().find(|id| !known.contains(id)) {
             bail!(
                 "what lies in the database is sealed under key {lost}, which is not in the keyring: put the key file that \
                  belongs to this database back"

@@ -68,7 +68,8 @@ pub fn url(text: &str) -> Result<Option<Url>, String> {
         return Ok(None);
     }
     let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
-    url.map(Some).ok_or_else(|| "must be an http:// or https:// URL".to_owned())
+    let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    url.map(Some).ok_or_else(|| "must be an http:// or https:// URL without a login".to_owned())
 }
 
 /// Origins (RFC 6454): a scheme, a host and perhaps a port, and nothing else.

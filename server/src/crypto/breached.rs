@@ -15,6 +15,9 @@ const LINE: u64 = 80;
 /// Digits of a hash.
 const DIGITS: usize = 40;
 
+/// Places that are looked at when a list is opened.
+const SAMPLES: u64 = 1000;
+
 /// An open list.
 pub struct Breached {
     file: File,
@@ -22,11 +25,19 @@ pub struct Breached {
 }
 
 impl Breached {
-    /// Opens a list. A file that does not begin with a hash is refused: a list that holds nothing would refuse nothing.
+    /// Opens a list. One that holds no hashes, or not in order, is refused: it would refuse no password.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let list = Self { length: file.metadata()?.len(), file };
-        list.hash_at(0)?;
+        let mut before = list.hash_at(0)?;
+        for sample in 1..=SAMPLES {
+            let at = list.length.saturating_sub(2).saturating_mul(sample) / SAMPLES;
+            let hash = list.hash_at(list.line_before(at)?)?;
+            if *hash < *before {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the hashes are not in order"));
+            }
+            before = hash;
+        }
         Ok(list)
     }
 
@@ -99,7 +110,10 @@ mod tests {
             }
         }
         let path = dir.path().join("other");
-        for text in ["", "password1234\n", &"A".repeat(39)] {
+        let (mut upside_down, good) = (hashes.clone(), hashes.join("\n"));
+        upside_down.reverse();
+        for text in ["", "password1234\n", &"A".repeat(39), &upside_down.join("\n"), &format!("{good}\n\n\n")]
+        {
             std::fs::write(&path, text).unwrap();
             assert!(Breached::open(&path).is_err(), "{text}");
         }

@@ -177,18 +177,22 @@ impl Keyring {
             name.push(end);
             PathBuf::from(name)
         };
+        // An operator may be root, and the server not: what they leave behind must not be in each other's way.
+        let owner = std::fs::metadata(path).map_err(failed)?;
+        let give = |file: &File| fchown(file, Some(owner.uid()), Some(owner.gid()));
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let lock = options.open(beside(".lock")).map_err(failed)?;
+        options.write(true).mode(0o600);
+        let lock = options.clone().create(true).truncate(true).open(beside(".lock")).map_err(failed)?;
+        give(&lock).map_err(failed)?;
         lock.lock().map_err(failed)?;
         let text = change(&read(path)?)?;
         Ring::parse(&text)?;
         let new = beside(".new");
         let write = || {
-            let mut file = options.open(&new)?;
-            // An operator may be root, and the server not.
-            let owner = std::fs::metadata(path)?;
-            fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            // One from an edit that was cut off.
+            let _ = std::fs::remove_file(&new);
+            let mut file = options.clone().create_new(true).open(&new)?;
+            give(&file)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             std::fs::rename(&new, path)?;

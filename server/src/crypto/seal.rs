@@ -40,6 +40,9 @@ pub enum SealError {
     /// The value was sealed under a key that is not in the ring: the key was lost or not yet added.
     #[error("the value is sealed under key {0}, which is not in the keyring")]
     UnknownKey(KeyId),
+    /// The key was retired: nothing may be sealed under it any more.
+    #[error("key {0} was retired, so this keyring is not the newest")]
+    Retired(KeyId),
     /// The key is here, but value and place don't authenticate: damaged, or moved from another cell.
     #[error("the sealed value is damaged or belongs to another cell")]
     Forged,

@@ -42,6 +42,7 @@ pub(super) struct RawTokenKey {
 pub(super) struct RawSealKey {
     pub key_id: DbBytes<4>,
     created_at: i64,
+    retired_at: Option<i64>,
 }
 
 /// The place a token key's seed is sealed for.
@@ -97,38 +98,45 @@ impl Store {
 
     /// The sealing keys that may have sealed something.
     pub async fn seal_keys(&self) -> Result<Vec<KeyId>, StoreError> {
-        self.read(|conn, _| {
-            let ids: Vec<DbBytes<4>> = seal_keys::table.select(seal_keys::key_id).load(conn)?;
-            Ok(ids.into_iter().map(|id| KeyId(id.0)).collect())
-        })
-        .await
+        self.read(|conn, _| usable(conn)).await
     }
 
-    /// Remembers that a key may seal from now on: before it does.
+    /// Remembers that a key may seal from now on. [`SealError::Retired`] where it was retired: who has it as the current one has
+    /// an old keyring.
     pub async fn use_seal_key(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
-        let id = DbBytes(id.0);
+        let key = DbBytes(id.0);
         self.writer
             .run(move |conn| {
-                let known = seal_keys::table.find(id).select(seal_keys::created_at);
-                if known.first::<i64>(conn).optional()?.is_none() {
-                    let row = (seal_keys::key_id.eq(id), seal_keys::created_at.eq(at.as_millisecond()));
-                    diesel::insert_into(seal_keys::table).values(row).execute(conn)?;
+                let known = seal_keys::table.find(key).select(seal_keys::retired_at);
+                match known.first::<Option<i64>>(conn).optional()? {
+                    Some(Some(_)) => return Err(SealError::Retired(id).into()),
+                    Some(None) => {}
+                    None => {
+                        let row = (seal_keys::key_id.eq(key), seal_keys::created_at.eq(at.as_millisecond()));
+                        diesel::insert_into(seal_keys::table).values(row).execute(conn)?;
+                    }
                 }
                 Ok(())
             })
             .await
     }
 
-    /// Forgets all sealing keys but one, if nothing lies under any other: from then on nothing can be sealed under them. `false`
-    /// where something does.
-    pub async fn retire_seal_keys_but(&self, current: KeyId) -> Result<bool, StoreError> {
+    /// Retires all sealing keys that are older than one, if nothing lies under any other: from then on nothing is stored under
+    /// them. `false` where something does.
+    pub async fn retire_seal_keys_before(&self, current: KeyId, at: Timestamp) -> Result<bool, StoreError> {
+        let key = DbBytes(current.0);
         self.writer
             .run(move |conn| {
                 if sealed_under(conn)?.into_iter().any(|id| id != current) {
                     return Ok(false);
                 }
-                let others = seal_keys::table.filter(seal_keys::key_id.ne(DbBytes(current.0)));
-                diesel::delete(others).execute(conn)?;
+                let since: i64 = seal_keys::table.find(key).select(seal_keys::created_at).first(conn)?;
+                let others = seal_keys::table.filter(seal_keys::key_id.ne(key));
+                // One that was noted later is another rotation's.
+                let others =
+                    others.filter(seal_keys::created_at.le(since)).filter(seal_keys::retired_at.is_null());
+                let retired = diesel::update(others).set(seal_keys::retired_at.eq(at.as_millisecond()));
+                retired.execute(conn)?;
                 Ok(true)
             })
             .await
@@ -171,10 +179,11 @@ fn sealed_under(conn: &mut Conn) -> Result<Vec<KeyId>, StoreError> {
 /// ever noted, nothing was retired.
 pub(super) fn check_sealed(conn: &mut Conn, sealed: &[u8]) -> Result<(), StoreError> {
     let id = KeyId::of_sealed(sealed)?;
-    let known: Vec<DbBytes<4>> = seal_keys::table.select(seal_keys::key_id).load(conn)?;
-    if known.is_empty() || known.contains(&DbBytes(id.0)) {
-        Ok(())
-    } else {
-        Err(SealError::UnknownKey(id).into())
-    }
+    let known = usable(conn)?;
+    if known.is_empty() || known.contains(&id) { Ok(()) } else { Err(SealError::Retired(id).into()) }
+}
+
+fn usable(conn: &mut Conn) -> Result<Vec<KeyId>, StoreError> {
+    let ids = seal_keys::table.filter(seal_keys::retired_at.is_null()).select(seal_keys::key_id);
+    Ok(ids.load::<DbBytes<4>>(conn)?.into_iter().map(|id| KeyId(id.0)).collect())
 }

@@ -241,6 +241,7 @@ table! {
     seal_keys (key_id) {
         key_id -> Binary,
         created_at -> BigInt,
+        retired_at -> Nullable<BigInt>,
     }
 }
 

@@ -48,9 +48,10 @@ pub struct Under {
 }
 
 impl Under {
-    fn check(self, conn: &mut Conn) -> Result<(), StoreError> {
+    fn check(self, conn: &mut Conn, at: Timestamp) -> Result<(), StoreError> {
         let row = sessions::table.inner_join(users::table.on(users::id.eq(sessions::user_id)));
-        let row = row.filter(sessions::id.eq(DbUuid::from(self.session.0))).select(users::role);
+        let row = row.filter(sessions::id.eq(DbUuid::from(self.session.0)));
+        let row = row.filter(sessions::expires_at.gt(at.as_millisecond())).select(users::role);
         let role = row.first::<String>(conn).optional()?.ok_or(StoreError::SessionOver)?;
         match self.role {
             Some(needed) if needed.as_str() != role => Err(StoreError::SessionOver),
@@ -62,7 +63,7 @@ impl Under {
 impl Note {
     /// Writes it. [`StoreError::SessionOver`], which undoes the whole act, where its standing is gone.
     pub(super) fn write(&self, conn: &mut Conn) -> Result<(), StoreError> {
-        self.under.map_or(Ok(()), |under| under.check(conn))?;
+        self.under.map_or(Ok(()), |under| under.check(conn, self.at))?;
         let user = self.user.map(|id| DbUuid::from(id.0));
         let row = (
             audit::user_id.eq(user),

@@ -35,9 +35,9 @@ impl Budget {
     /// When the next try after this one would be on time; or, where this one comes too early, from when on it does not.
     fn spend(&self, ready_at: Option<i64>, now: i64) -> Result<i64, i64> {
         let price = i64::try_from(self.every.as_millis()).unwrap_or(i64::MAX).max(1);
-        // Never later than all tries together make it, or a clock that was ahead for a while would keep everybody out.
-        let whole = now.saturating_add(price.saturating_mul(i64::from(self.burst)));
-        let due = ready_at.unwrap_or(now).clamp(now, whole);
+        // No tries make it later than that: what is later was stored while the clock was ahead, and must keep nobody out.
+        let latest = now.saturating_add(price.saturating_mul(i64::from(self.burst)));
+        let due = ready_at.filter(|ready_at| *ready_at <= latest).unwrap_or(now).max(now);
         let earliest = due.saturating_sub(price.saturating_mul(i64::from(self.burst) - 1));
         if now < earliest { Err(earliest) } else { Ok(due.saturating_add(price)) }
     }
@@ -120,6 +120,11 @@ mod tests {
         assert_eq!(budget.spend(ready, 6_999), Err(7_000));
         ready = Some(budget.spend(ready, 7_000).unwrap());
         assert_eq!(budget.spend(ready, 7_000), Err(13_000));
+        assert_eq!(
+            budget.spend(Some(86_400_000), 7_000),
+            Ok(13_000),
+            "stored while the clock was a day ahead"
+        );
         // After a minute of rest it is whole again, and not more than whole.
         for _ in 0..10 {
             ready = Some(budget.spend(ready, 1_000_000).unwrap());

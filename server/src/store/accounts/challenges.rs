@@ -6,6 +6,7 @@ use aegis_common::time::Timestamp;
 use diesel::prelude::*;
 use serde::Serialize;
 
+use super::sessions::Opening;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::schema::{challenges, reset_signatures};
@@ -57,8 +58,8 @@ impl RawChallenge {
 }
 
 impl Store {
-    /// Begins something; it takes the place of what had the same name.
-    pub async fn begin(&self, row: ChallengeRow) -> Result<(), StoreError> {
+    /// Begins something; it takes the place of what had the same name. A login begins only where what it rests on still holds.
+    pub async fn begin(&self, row: ChallengeRow, opening: Option<Opening>) -> Result<(), StoreError> {
         let raw = RawChallenge {
             id: DbBytes(row.id.0),
             user_id: row.user.0.into(),
@@ -70,6 +71,7 @@ impl Store {
         };
         self.writer
             .run(move |conn| {
+                opening.as_ref().map_or(Ok(()), |opening| opening.check(conn, raw.user_id))?;
                 diesel::delete(challenges::table.find(raw.id)).execute(conn)?;
                 diesel::insert_into(challenges::table).values(&raw).execute(conn)?;
                 Ok(())

@@ -113,13 +113,13 @@ pub enum Rotation {
 pub struct Opening {
     /// The password's hash that was verified.
     pub password_hash: String,
-    /// Whether a second factor was shown.
+    /// Whether a second factor was shown, or is asked for now.
     pub strong: bool,
 }
 
 impl Opening {
     /// [`StoreError::SessionOver`] where the password is another by now, the account is disabled, or it has got a second factor.
-    fn check(&self, conn: &mut Conn, user: DbUuid) -> Result<(), StoreError> {
+    pub(super) fn check(&self, conn: &mut Conn, user: DbUuid) -> Result<(), StoreError> {
         let hash = users::table.find(user).select(users::password_hash).first::<String>(conn).optional()?;
         let shut = disabled::table.find(user).select(disabled::at).first::<i64>(conn).optional()?;
         let holds = hash.as_ref() == Some(&self.password_hash) && shut.is_none();
