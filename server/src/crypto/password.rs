@@ -1,12 +1,14 @@
 //! Passwords: Argon2id with the parameters OWASP's Password Storage Cheat Sheet gives first for it
 //! (19 MiB, 2 passes, 1 lane), a few at a time, off the threads that serve requests.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use aegis_common::wire::account::bounds;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use subtle::ConstantTimeEq;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use zeroize::Zeroizing;
 
@@ -149,23 +151,53 @@ pub fn is_outdated(phc: &str) -> bool {
     !phc.starts_with(&format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}$"))
 }
 
-fn hash(password: &[u8]) -> Result<String, PasswordError> {
-    let failed = |error: &dyn std::fmt::Display| PasswordError::Hash(error.to_string());
-    let params = Params::new(MEMORY, PASSES, LANES, None).map_err(|e| failed(&e))?;
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let mut salt = [0; 16];
-    getrandom::fill(&mut salt).map_err(|e| failed(&e))?;
-    argon2.hash_password_with_salt(password, &salt).map(|phc| phc.to_string()).map_err(|e| failed(&e))
+thread_local! {
+    /// Each worker's memory for hashing, made once. Allocated and freed for each hash, blocks of this size leave holes in the
+    /// allocator's heaps that the next does not fit (measured: 255 MiB after 200 logins with two workers).
+    static BLOCKS: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Fills `out` with what Argon2 makes of a password.
+fn derive(argon2: &Argon2<'_>, password: &[u8], salt: &[u8], out: &mut [u8]) -> Result<(), PasswordError> {
+    let done = BLOCKS.with_borrow_mut(|blocks| {
+        blocks.resize(argon2.params().m_cost() as usize, Block::new());
+        argon2.hash_password_into_with_memory(password, salt, out, blocks)
+    });
+    done.map_err(failed)
+}
+
+fn failed(error: impl std::fmt::Display) -> PasswordError {
+    PasswordError::Hash(error.to_string())
+}
+
+fn hash(password: &[u8]) -> Result<String, PasswordError> {
+    let params = Params::new(MEMORY, PASSES, LANES, None).map_err(failed)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let (mut salt, mut out) = ([0; 16], [0; Params::DEFAULT_OUTPUT_LEN]);
+    getrandom::fill(&mut salt).map_err(failed)?;
+    derive(&argon2, password, &salt, &mut out)?;
+    let phc = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(failed)?,
+        salt: Some(Salt::new(&salt).map_err(failed)?),
+        hash: Some(Output::new(&out).map_err(failed)?),
+    };
+    Ok(phc.to_string())
+}
+
+/// Whether the password fits, by the hash's own parameters.
 fn verify(password: &[u8], phc: &str) -> Result<bool, PasswordError> {
-    use argon2::password_hash::Error;
-    // The parameters are the hash's own.
-    match Argon2::default().verify_password(password, phc) {
-        Ok(()) => Ok(true),
-        Err(Error::PasswordInvalid) => Ok(false),
-        Err(error) => Err(PasswordError::Hash(error.to_string())),
-    }
+    let known = PasswordHash::new(phc).map_err(failed)?;
+    let (Some(salt), Some(hash)) = (&known.salt, &known.hash) else {
+        return Err(failed("no salt or no hash"));
+    };
+    let algorithm = Algorithm::try_from(known.algorithm.as_str()).map_err(failed)?;
+    let version = known.version.map(Version::try_from).transpose().map_err(failed)?.unwrap_or_default();
+    let argon2 = Argon2::new(algorithm, version, Params::try_from(&known).map_err(failed)?);
+    let mut out = vec![0; hash.len()];
+    derive(&argon2, password, salt, &mut out)?;
+    Ok(out.ct_eq(hash.as_bytes()).into())
 }
 
 #[cfg(test)]
