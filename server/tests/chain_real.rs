@@ -512,7 +512,10 @@ async fn a_block_is_seen_by_its_notice_long_before_the_next_poll() {
     tokio::spawn(follower.run(stopped));
     let mut reaches = async |height: u64| {
         let is_there = |health: &Health| matches!(health, Health::Following(tip) if tip.height >= height);
-        tokio::time::timeout(Duration::from_secs(120), health.wait_for(is_there)).await.unwrap().unwrap();
+        let outcome = tokio::time::timeout(Duration::from_secs(120), health.wait_for(is_there))
+            .await
+            .map(|seen| seen.map(drop));
+        outcome.unwrap_or_else(|_| panic!("not at {height} but {:?}", *health.borrow())).unwrap();
     };
     reaches(1).await;
     for height in 2..=4 {

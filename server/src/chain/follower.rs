@@ -37,6 +37,8 @@ pub struct Follower<C, P, S> {
     backlog: Backlog,
     told: Option<Tip>,
     unsaved: Unsaved,
+    /// Before the next look, when nothing is told.
+    pause: Duration,
 }
 
 /// Deposits that may have been told although their block was never saved as processed.
@@ -74,6 +76,7 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             backlog,
             told: None,
             unsaved: Unsaved::Unknown,
+            pause: QUIET.min(config.poll),
         }
     }
 
@@ -111,11 +114,14 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         }
     }
 
-    /// Until the next look.
-    async fn pause(&self) {
+    /// Until the next look. A node tells of a block before it serves it (monerod's notice goes out while the block's write to
+    /// its database is still open), so a look that news caused is followed by others soon, each after twice the pause of the one
+    /// before, up to the usual one.
+    async fn pause(&mut self) {
         let quiet = self.config.poll.min(QUIET);
         tokio::time::sleep(quiet).await;
-        let _ = tokio::time::timeout(self.config.poll.saturating_sub(quiet), self.source.news()).await;
+        let came = tokio::time::timeout(self.pause.saturating_sub(quiet), self.source.news()).await.is_ok();
+        self.pause = if came { quiet } else { self.config.poll.min(self.pause * 2) };
     }
 
     /// One look. Returns the last processed block.
