@@ -53,6 +53,9 @@ struct Transaction {
     #[serde(default)]
     as_json: String,
     in_pool: bool,
+    /// Only of one in the pool.
+    #[serde(default)]
+    relayed: bool,
     #[serde(default)]
     block_height: u64,
 }
@@ -222,7 +225,7 @@ impl Chain {
             let _: Value = self.rpc.call("flush_txpool", json!({"txids": undone})).await?;
         }
         self.generate(depth, to).await?;
-        for tx in kept {
+        for tx in &kept {
             let sent: Sent = self.rpc.raw("/send_raw_transaction", json!({"tx_as_hex": tx.as_hex})).await?;
             ensure!(
                 sent.status == "OK",
@@ -231,7 +234,21 @@ impl Chain {
                 sent.reason
             );
         }
+        self.sent_on(kept.into_iter().map(|tx| tx.tx_hash).collect()).await?;
         self.generate(1, to).await
+    }
+
+    /// Waits until monerod has sent transactions on. Before that, a moment after it took them, it does not mine them
+    /// (`tx_memory_pool::fill_block_template` passes over those that are only known here).
+    async fn sent_on(&self, txids: Vec<Hash32>) -> Result<()> {
+        for _ in 0..300 {
+            let found: Transactions = self.rpc.raw("/get_transactions", json!({"txs_hashes": txids})).await?;
+            if found.txs.iter().all(|tx| !tx.in_pool || tx.relayed) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        bail!("monerod has not sent on what was sent again")
     }
 
     /// A reorganisation that undoes the block of one transaction and forgets it. Gives the number of blocks undone.
