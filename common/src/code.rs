@@ -67,6 +67,7 @@ codes! {
     Unavailable "unavailable" 503 "A part of the server is not available; nothing was changed.";
     Internal "internal" 500 "Something went wrong inside the server; nothing was acknowledged.";
     NoArbiter "no_arbiter" 409 "No arbiter is available for these parties.";
+    ConflictOfInterest "conflict_of_interest" 409 "That arbiter trades with one of the parties.";
     UnknownUser "unknown_user" 422 "One of the named users does not exist or cannot take that part.";
     // Addresses and contract
     BadAddress "bad_address" 422 "That is not a valid Monero address.";

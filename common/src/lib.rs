@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod amount;
+pub mod arbiter;
 pub mod canonical;
 pub mod chain;
 pub mod code;

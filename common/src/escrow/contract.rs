@@ -181,6 +181,12 @@ impl Contract {
     /// Checks every bound that does not depend on the time. The server checks before it creates; every participant
     /// checks again before it accepts.
     pub fn check(&self) -> Result<(), ContractError> {
+        self.check_terms()?;
+        self.check_parties()
+    }
+
+    /// The part of [`Self::check`] that does not depend on who the parties are.
+    pub fn check_terms(&self) -> Result<(), ContractError> {
         let require = |holds: bool, field: &'static str, why: &'static str| {
             if holds { Ok(()) } else { Err(ContractError::Field { field, why }) }
         };
@@ -213,8 +219,7 @@ impl Contract {
         let least = Piconero(self.max_network_fee.0.div_ceil(bounds::RESIDUE));
         let residue = self.max_residue >= least && self.max_residue <= self.max_network_fee;
         require(residue, "maxResidue", "must lie between an eighth of maxNetworkFee and all of it")?;
-        require(self.dust_limit < bounds::MIN_AMOUNT, "dustLimit", "must be below 0.001 XMR")?;
-        self.check_parties()
+        require(self.dust_limit < bounds::MIN_AMOUNT, "dustLimit", "must be below 0.001 XMR")
     }
 
     fn check_parties(&self) -> Result<(), ContractError> {

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::deposits::{OutputId, Refusal, Slot};
-use super::state::Status;
+use super::state::{CalledOff, Status};
 use crate::address::Address;
 use crate::amount::Piconero;
 use crate::hash::Hash32;
+use crate::ids::EscrowId;
 use crate::role::Role;
 use crate::time::Timestamp;
 
@@ -85,6 +86,28 @@ pub enum Notice {
         /// When it comes.
         expires_at: Timestamp,
     },
+    /// Somebody has not answered in time.
+    AnswerOverdue {
+        /// Who.
+        waiting_for: Vec<Role>,
+        /// Since when an answer is awaited.
+        since: Timestamp,
+    },
+    /// It was called off before any money came.
+    EscrowCalledOff {
+        /// Why.
+        why: CalledOff,
+    },
+    /// Another escrow has taken its place: the terms were edited, or another arbiter was found.
+    EscrowReplaced {
+        /// Which.
+        by: EscrowId,
+    },
+    /// The arbiter's program has not been heard for long, while money depends on it.
+    ArbiterSilent {
+        /// Since when.
+        since: Timestamp,
+    },
     /// Two parties are asked to sign the payout.
     SignersAsked {
         /// Signing attempt.
@@ -128,6 +151,10 @@ impl Notice {
             Self::TransactionConfirmed { .. } => "TransactionConfirmed",
             Self::DepositReverted { .. } => "DepositReverted",
             Self::ExpiryWarning { .. } => "ExpiryWarning",
+            Self::AnswerOverdue { .. } => "AnswerOverdue",
+            Self::EscrowCalledOff { .. } => "EscrowCalledOff",
+            Self::EscrowReplaced { .. } => "EscrowReplaced",
+            Self::ArbiterSilent { .. } => "ArbiterSilent",
             Self::SignersAsked { .. } => "SignersAsked",
             Self::PayoutSeen { .. } => "PayoutSeen",
             Self::PayoutMismatch { .. } => "PayoutMismatch",

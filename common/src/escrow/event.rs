@@ -53,6 +53,11 @@ pub enum Event {
     },
     /// A deadline may have passed.
     Timer,
+    /// The server was down for so long since the present answer was asked for: nobody could give one meanwhile.
+    Outage {
+        /// In all, in seconds.
+        seconds: u32,
+    },
     /// Somebody wants to delete the escrow.
     Delete {
         /// Who.
@@ -72,12 +77,13 @@ impl Event {
             Self::PayoutSeen { .. } => "payoutSeen",
             Self::PayoutLost { .. } => "payoutLost",
             Self::Timer => "timer",
+            Self::Outage { .. } => "outage",
             Self::Delete { .. } => "delete",
         }
     }
 
     /// Every name there is.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 23] = [
         "accept",
         "round",
         "restart",
@@ -91,6 +97,7 @@ impl Event {
         "sync",
         "propose",
         "approve",
+        "decline",
         "depositSeen",
         "depositLost",
         "rolledBack",
@@ -98,6 +105,7 @@ impl Event {
         "payoutSeen",
         "payoutLost",
         "timer",
+        "outage",
         "delete",
     ];
 }

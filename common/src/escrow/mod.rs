@@ -6,6 +6,7 @@
 mod attempt;
 mod chains;
 pub mod contract;
+pub mod deadline;
 pub mod deposits;
 pub mod effect;
 pub mod event;

@@ -59,7 +59,7 @@ fn is_residue(escrow: &Escrow, seen: &Sighting) -> bool {
 
 /// Money that reaches an escrow which ended without any goes back: it may have been on its way at that moment.
 fn refund_if_late(escrow: Escrow, now: Timestamp) -> Escrow {
-    let ended = matches!(escrow.phase, Phase::Expired | Phase::Cancelled);
+    let ended = matches!(escrow.phase, Phase::Expired | Phase::Cancelled { .. });
     if !ended || escrow.deposits.credited().next().is_none() {
         return escrow;
     }

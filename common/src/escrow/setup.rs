@@ -23,6 +23,8 @@ pub enum Stage {
     Ready,
     /// Attestations disagree; the escrow is stopped for good.
     Stopped,
+    /// A party does not want it.
+    Declined,
 }
 
 /// A setup statement is refused.
@@ -66,6 +68,8 @@ pub struct Setup {
     accepted: Vec<Role>,
     rounds: Rounds,
     attested: Vec<(Role, Address)>,
+    #[serde(default)]
+    declined: Option<Role>,
 }
 
 impl Setup {
@@ -75,7 +79,9 @@ impl Setup {
             [(_, one), (_, other)] => one == other,
             _ => true,
         });
-        if self.accepted.len() < Role::ALL.len() {
+        if self.declined.is_some() {
+            Stage::Declined
+        } else if self.accepted.len() < Role::ALL.len() {
             Stage::AwaitingAcceptance
         } else if self.rounds.completed() < ROUNDS {
             Stage::Round(self.rounds.completed() + 1)
@@ -91,6 +97,11 @@ impl Setup {
     /// The multisig rounds.
     pub fn rounds(&self) -> &Rounds {
         &self.rounds
+    }
+
+    /// Who declined, if anybody.
+    pub fn declined(&self) -> Option<Role> {
+        self.declined
     }
 
     /// Whether a party has accepted.
@@ -123,7 +134,7 @@ impl Setup {
             Stage::AwaitingAcceptance => (!self.has_accepted(role)).then_some(Owed::Acceptance),
             Stage::Round(_) => self.rounds.owed(role).map(Owed::Round),
             Stage::Attesting => (!self.has_attested(role)).then_some(Owed::Attestation),
-            Stage::Ready | Stage::Stopped => None,
+            Stage::Ready | Stage::Stopped | Stage::Declined => None,
         }
     }
 
@@ -133,6 +144,7 @@ impl Setup {
             Act::Accept {} => self.accept(role),
             Act::Round { attempt, round, message } => self.round(role, *attempt, *round, message),
             Act::Restart { attempt, .. } => self.restart(role, *attempt),
+            Act::Decline { .. } => self.decline(role),
             Act::Attest { attempt, address, threshold, total, ready } => {
                 let sound = *threshold == THRESHOLD && *total == TOTAL && *ready;
                 self.attest(contract, role, *attempt, address, sound)
@@ -143,6 +155,9 @@ impl Setup {
     }
 
     fn accept(&self, role: Role) -> Result<Self, SetupError> {
+        if self.declined.is_some() {
+            return Err(SetupError::WrongStage);
+        }
         if self.has_accepted(role) {
             return Err(SetupError::AlreadyDone);
         }
@@ -153,7 +168,7 @@ impl Setup {
 
     fn round(&self, role: Role, attempt: u32, round: u8, message: &str) -> Result<Self, SetupError> {
         match self.stage() {
-            Stage::AwaitingAcceptance => Err(SetupError::WrongStage),
+            Stage::AwaitingAcceptance | Stage::Declined => Err(SetupError::WrongStage),
             Stage::Stopped => Err(SetupError::Stopped),
             Stage::Round(_) | Stage::Attesting | Stage::Ready => {
                 let rounds = self.rounds.clone().submit(role, attempt, round, message)?;
@@ -169,10 +184,22 @@ impl Setup {
             Stage::Attesting if self.has_attested(role) => Err(SetupError::AlreadyDone),
             Stage::Round(_) | Stage::Attesting => {
                 let rounds = self.rounds.clone().restart(attempt)?;
-                Ok(Self { accepted: self.accepted.clone(), rounds, attested: Vec::new() })
+                Ok(Self { rounds, attested: Vec::new(), ..self.clone() })
             }
             Stage::Stopped => Err(SetupError::Stopped),
-            Stage::AwaitingAcceptance | Stage::Ready => Err(SetupError::WrongStage),
+            Stage::AwaitingAcceptance | Stage::Ready | Stage::Declined => Err(SetupError::WrongStage),
+        }
+    }
+
+    /// Who has attested may not decline, for the reason that it may not start anew.
+    fn decline(&self, role: Role) -> Result<Self, SetupError> {
+        match self.stage() {
+            Stage::Attesting if self.has_attested(role) => Err(SetupError::AlreadyDone),
+            Stage::AwaitingAcceptance | Stage::Round(_) | Stage::Attesting => {
+                Ok(Self { declined: Some(role), ..self.clone() })
+            }
+            Stage::Ready | Stage::Declined => Err(SetupError::WrongStage),
+            Stage::Stopped => Err(SetupError::Stopped),
         }
     }
 
@@ -188,7 +215,9 @@ impl Setup {
             Stage::Attesting => {}
             Stage::Ready => return Err(SetupError::AlreadyDone),
             Stage::Stopped => return Err(SetupError::Stopped),
-            Stage::AwaitingAcceptance | Stage::Round(_) => return Err(SetupError::WrongStage),
+            Stage::AwaitingAcceptance | Stage::Round(_) | Stage::Declined => {
+                return Err(SetupError::WrongStage);
+            }
         }
         if attempt != self.rounds.attempt() {
             return Err(RoundError::WrongAttempt { present: self.rounds.attempt() }.into());

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
+use super::deadline::{Awaited, Patience};
 use super::deposits::{Deposit, Deposits, Received, Slot, final_at};
 use super::outcome::Outcome;
 use super::payout::{self, PayoutError, Share};
@@ -13,7 +14,7 @@ use super::statement::Chains;
 use crate::amount::Piconero;
 use crate::canonical::NotCanonical;
 use crate::hash::Hash32;
-use crate::ids::UserId;
+use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
 
@@ -45,7 +46,7 @@ pub enum Status {
     CompletedSplit,
     /// Expired without ever receiving money.
     Expired,
-    /// Deleted by its initiator before any money came.
+    /// Called off before any money came.
     Cancelled,
 }
 
@@ -144,8 +145,53 @@ pub enum Phase {
     },
     /// Expired without money.
     Expired,
-    /// Deleted.
-    Cancelled,
+    /// Called off.
+    Cancelled {
+        /// Why.
+        #[serde(default)]
+        why: CalledOff,
+    },
+}
+
+/// Why an escrow was called off before any money came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "reason", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum CalledOff {
+    /// Its initiator deleted it.
+    #[default]
+    Deleted,
+    /// A party does not want it.
+    Declined {
+        /// Who.
+        by: Role,
+    },
+    /// The arbiter did not answer in time.
+    ArbiterSilent,
+}
+
+impl CalledOff {
+    /// Whether the traders may want it all the same: with another arbiter.
+    pub fn wants_arbiter(self) -> bool {
+        matches!(self, Self::ArbiterSilent | Self::Declined { by: Role::Arbiter })
+    }
+}
+
+/// What is fixed when an escrow is created, beside its contract.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening {
+    /// Who creates it and may delete it before money comes.
+    pub initiator: UserId,
+    /// The escrow whose place it takes: one that was edited, or whose arbiter would not.
+    pub replaces: Option<EscrowId>,
+    /// How long people have to answer.
+    pub patience: Patience,
+}
+
+impl Opening {
+    /// One that replaces nothing, with the usual patience.
+    pub fn by(initiator: UserId) -> Self {
+        Self { initiator, replaces: None, patience: Patience::default() }
+    }
 }
 
 /// How long before expiry people are warned.
@@ -161,8 +207,17 @@ pub struct Escrow {
     pub contract_hash: Hash32,
     /// Who created it and may delete it before money comes.
     pub initiator: UserId,
-    /// When.
+    /// The escrow whose place it takes.
+    #[serde(default)]
+    pub replaces: Option<EscrowId>,
+    /// When it was created.
     pub created_at: Timestamp,
+    /// How long people have to answer.
+    #[serde(default)]
+    pub patience: Patience,
+    /// What is awaited of somebody.
+    #[serde(default)]
+    pub awaited: Option<Awaited>,
     /// The three chains of statements, as hashes.
     pub chains: Chains,
     /// Acceptance, rounds, attestations.
@@ -179,21 +234,27 @@ pub struct Escrow {
 
 impl Escrow {
     /// A new escrow for a contract that has been checked.
-    pub fn create(contract: Contract, initiator: UserId, now: Timestamp) -> Result<Self, NotCanonical> {
+    pub fn create(contract: Contract, opening: Opening, now: Timestamp) -> Result<Self, NotCanonical> {
         let contract_hash = contract.hash()?;
         let left = contract.expires_at.duration_since(now);
-        Ok(Self {
+        let Opening { initiator, replaces, patience } = opening;
+        let mut escrow = Self {
             warned: WARNINGS.iter().filter(|before| left <= **before).count(),
             contract,
             contract_hash,
             initiator,
+            replaces,
             created_at: now,
+            patience,
+            awaited: None,
             chains: Chains::default(),
             setup: Setup::default(),
             deposits: Deposits::default(),
             offers: Vec::new(),
             phase: Phase::Open { seller_confirmed: false },
-        })
+        };
+        escrow.await_anew(None, now);
+        Ok(escrow)
     }
 
     /// Where it is in its life.
@@ -217,7 +278,7 @@ impl Escrow {
                 Outcome::Split { .. } => Status::CompletedSplit,
             },
             Phase::Expired => Status::Expired,
-            Phase::Cancelled => Status::Cancelled,
+            Phase::Cancelled { .. } => Status::Cancelled,
         }
     }
 
@@ -281,17 +342,19 @@ impl Escrow {
 
     /// When something is due by the clock.
     pub fn wake_at(&self) -> Option<Timestamp> {
+        let answer = self.awaited.and_then(|awaited| awaited.until);
         match &self.phase {
             Phase::Open { .. } => {
                 let expiry = self.contract.expires_at;
                 let warning = WARNINGS
                     .get(self.warned)
                     .map(|before| expiry.saturating_sub(*before).unwrap_or(Timestamp::MIN));
-                Some(warning.map_or(expiry, |warning| warning.min(expiry)))
+                [Some(expiry), warning, answer].into_iter().flatten().min()
             }
             // Nobody is late while nobody can sign.
             Phase::Settling(settling) => settling.rotates_at(&self.contract).filter(|_| self.payable()),
-            Phase::Disputed { .. } | Phase::Completed { .. } | Phase::Expired | Phase::Cancelled => None,
+            Phase::Disputed { .. } => answer,
+            Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => None,
         }
     }
 

@@ -94,6 +94,11 @@ pub enum Act {
         /// The reasons.
         reason: String,
     },
+    /// The author does not want this escrow. Before money can come, and not after the author's own attestation.
+    Decline {
+        /// Why.
+        reason: String,
+    },
     /// `export_multisig_info` of the author's wallet for one signing attempt.
     Sync {
         /// Signing attempt, from 1.
@@ -143,6 +148,7 @@ impl Act {
             Self::Settle { .. } => "settle",
             Self::Cancel {} => "cancel",
             Self::Ruling { .. } => "ruling",
+            Self::Decline { .. } => "decline",
             Self::Sync { .. } => "sync",
             Self::Propose { .. } => "propose",
             Self::Approve { .. } => "approve",
@@ -155,9 +161,10 @@ impl Act {
         };
         match self {
             Self::Round { message, .. } => message.len() <= bounds::MESSAGE,
-            Self::Restart { reason, .. } | Self::Dispute { reason } | Self::Ruling { reason, .. } => {
-                !reason.trim().is_empty() && reason.len() <= bounds::REASON
-            }
+            Self::Restart { reason, .. }
+            | Self::Dispute { reason }
+            | Self::Decline { reason }
+            | Self::Ruling { reason, .. } => !reason.trim().is_empty() && reason.len() <= bounds::REASON,
             Self::Sync { info, .. } => hex(info, bounds::SYNC),
             Self::Propose { txset, tx_keys, .. } => {
                 hex(txset, bounds::TXSET) && (1..=bounds::TX_KEYS).contains(&tx_keys.len())

@@ -29,6 +29,7 @@ pub const LISTED: &[Row] = &[
     row(PendingFunding, "round", PendingFunding, "a party sends its message of the round it owes"),
     row(PendingFunding, "restart", PendingFunding, "a party lost a wallet output; all three start the rounds anew"),
     row(PendingFunding, "attest", PendingFunding, "a party attests the address; the third equal one opens funding, a different one stops the escrow"),
+    row(PendingFunding, "decline", Cancelled, "a party does not want it; the arbiter's place is filled anew by another escrow"),
     row(PendingFunding, "depositSeen", PendingFunding, "an output was seen, in the pool or in a block"),
     row(PendingFunding, "depositLost", PendingFunding, "an unconfirmed output vanished"),
     row(PendingFunding, "rolledBack", PendingFunding, "a reorganisation"),
@@ -36,9 +37,11 @@ pub const LISTED: &[Row] = &[
     row(PendingFunding, "tip", BuyerFunded, "what was asked for is final"),
     row(PendingFunding, "tip", Active, "what was asked for is final"),
     row(PendingFunding, "tip", SellerConfirmedItem, "everything is final again after a reorganisation; the seller had confirmed before"),
-    row(PendingFunding, "timer", PendingFunding, "expiry is near: a warning"),
+    row(PendingFunding, "timer", PendingFunding, "expiry is near, or a trader has not answered in time: a warning"),
+    row(PendingFunding, "timer", Cancelled, "the arbiter has not answered in time; its place is filled anew by another escrow"),
     row(PendingFunding, "timer", TimelockDefaultTriggered, "expiry with part of the money, or with money not final yet: refund"),
     row(PendingFunding, "timer", Expired, "expiry; nothing came"),
+    row(PendingFunding, "outage", PendingFunding, "the server was down: people have as much longer to answer"),
     row(PendingFunding, "delete", Cancelled, "the initiator deletes; nothing was seen, the pool included"),
     row(BuyerFunded, "refund", Settling, "the seller gives the money back"),
     row(BuyerFunded, "dispute", Disputed, "a trader calls the arbiter; the timer stops"),
@@ -95,6 +98,8 @@ pub const LISTED: &[Row] = &[
     row(Disputed, "settle", Settling, "the other trader had signed the same"),
     row(Disputed, "cancel", Disputed, "an offer stands"),
     row(Disputed, "cancel", Settling, "the other trader had signed the same"),
+    row(Disputed, "timer", Disputed, "the ruling is overdue: all are told, again and again"),
+    row(Disputed, "outage", Disputed, "the server was down: the arbiter has as much longer"),
     row(Disputed, "ruling", Settling, "the arbiter decides"),
     row(Disputed, "depositSeen", Disputed, "an output was seen, in the pool or in a block"),
     row(Disputed, "depositLost", Disputed, "an unconfirmed output vanished"),
@@ -216,7 +221,7 @@ const INTRODUCTION: &str = "\
 This file is printed from `common/src/escrow/table.rs`; `UPDATE_DOCS=1 cargo test -p aegis-common --test lifecycle` prints it
 anew. Tests prove that the state machine takes every step listed here and no other.
 
-An event is a party's signed statement (the first thirteen), a fact of the chain, a deadline, or a deletion. Where
+An event is a party's signed statement (the first fourteen), a fact of the chain, a deadline, or a deletion. Where
 the table says *refused*, the event changes nothing. The same status again means that the event changed something else.
 
 | short | status |
@@ -229,7 +234,11 @@ const DEADLINES: &str = "
 - **Finality.** A transaction in block `h` is final when the tip is at `h + finalityDepth - 1`. The statuses of an escrow
   without an outcome are computed from what is final, so a reorganisation steps them back by itself: also where a block
   still stands but is no longer deep enough.
-- **Expiry** comes at `expiresAt` unless a dispute or an outcome came before; warnings 24 hours and 1 hour ahead.
+- **Expiry** comes at `expiresAt` unless a dispute or an outcome came before; warnings 24 hours and 1 hour ahead. It never
+  moves.
+- **Answers** are awaited for each stage of the setup and for a ruling, as long as the operator says. A trader's silence is
+  told; an arbiter's calls the escrow off before money can come, and another escrow with another arbiter takes its place; a
+  late ruling is told, again and again. These deadlines are put off by as long as the server was down.
 - **Signing.** A payout waits until everything that was on its way when the outcome stood is final or gone. A pair of
   signers then has `cosignSeconds` and 8 new attempts; then the next pair is asked. After all three pairs the time doubles.
   What one attempt divides is fixed with its first signing data: money that comes later waits for the next attempt.

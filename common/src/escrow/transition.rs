@@ -9,7 +9,7 @@ use super::outcome::{Authority, Outcome, at_expiry};
 use super::payout::{self, PayoutError};
 use super::settling::{Settling, SettlingError};
 use super::setup::{SetupError, Stage};
-use super::state::{Escrow, PaidIn, Phase, Status, WARNINGS};
+use super::state::{CalledOff, Escrow, PaidIn, Phase, Status, WARNINGS};
 use super::statement::{Act, Check, SignedStatement, StatementError, StatementRef};
 use crate::amount::Piconero;
 use crate::code::Code;
@@ -99,9 +99,11 @@ pub fn apply(escrow: &Escrow, event: &Event, now: Timestamp) -> Result<Applied, 
         }
         Event::PayoutLost { txid } => onchain::payout_lost(escrow, *txid, now)?,
         Event::Timer => timer(escrow, now)?,
+        Event::Outage { seconds } => (escrow.put_off(*seconds, now).ok_or(Rejected::NotDue)?, Vec::new()),
         Event::Delete { by } => (delete(escrow, *by)?, Vec::new()),
     };
     rebase(escrow, &mut next, now);
+    next.await_anew(escrow.asked(), now);
     effects.extend(consequences(escrow, &next));
     Ok((next, effects))
 }
@@ -154,6 +156,9 @@ fn consequences(before: &Escrow, after: &Escrow) -> Vec<Effect> {
     let (from, to) = (before.status(), after.status());
     if from != to {
         effects.push(Effect::Notify(Notice::EscrowStatusChanged { from, to }));
+    }
+    if let (Phase::Cancelled { why }, true) = (&after.phase, from != to) {
+        effects.push(Effect::Notify(Notice::EscrowCalledOff { why: *why }));
     }
     if let Some(settling) = after.settling() {
         let asked_before = before.settling().map(|before| before.attempt);
@@ -247,7 +252,10 @@ fn may_settle(status: Status) -> bool {
     status.is_funded() || status == Status::Disputed
 }
 
-fn setup_taken(before: &Escrow, next: Escrow) -> Applied {
+fn setup_taken(before: &Escrow, mut next: Escrow) -> Applied {
+    if let Some(by) = next.setup.declined() {
+        next.phase = Phase::Cancelled { why: CalledOff::Declined { by } };
+    }
     let effects = match (before.setup.stage(), next.setup.stage()) {
         (Stage::Attesting, Stage::Stopped) => {
             vec![Effect::Notify(Notice::AddressMismatch { disagreeing: next.setup.disagreeing() })]
@@ -289,6 +297,7 @@ fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
     }
     match &escrow.phase {
         Phase::Open { .. } if now >= escrow.contract.expires_at => Ok((expire(escrow, now), Vec::new())),
+        Phase::Open { .. } if !warning_due(escrow, now) => Ok(overdue(escrow, now)),
         Phase::Open { .. } => {
             let mut next = escrow.clone();
             let left = escrow.contract.expires_at.duration_since(now);
@@ -297,10 +306,25 @@ fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
             Ok((next, vec![Effect::Notify(Notice::ExpiryWarning { expires_at })]))
         }
         Phase::Settling(settling) => Ok((with_settling(escrow, settling.rotate(now)), Vec::new())),
-        Phase::Disputed { .. } | Phase::Completed { .. } | Phase::Expired | Phase::Cancelled => {
-            Err(Rejected::NotDue)
-        }
+        Phase::Disputed { .. } => Ok(overdue(escrow, now)),
+        Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => Err(Rejected::NotDue),
     }
+}
+
+fn warning_due(escrow: &Escrow, now: Timestamp) -> bool {
+    let left = escrow.contract.expires_at.duration_since(now);
+    WARNINGS.get(escrow.warned).is_some_and(|before| left <= *before)
+}
+
+/// Nobody is forced to trade, so a trader's silence is only told; without its arbiter the escrow can't go on.
+fn overdue(escrow: &Escrow, now: Timestamp) -> Applied {
+    let waiting_for = escrow.waiting_for();
+    let since = escrow.awaited.map_or(now, |awaited| awaited.since);
+    let mut next = escrow.lapsed(now);
+    if matches!(escrow.phase, Phase::Open { .. }) && waiting_for.contains(&Role::Arbiter) {
+        next.phase = Phase::Cancelled { why: CalledOff::ArbiterSilent };
+    }
+    (next, vec![Effect::Notify(Notice::AnswerOverdue { waiting_for, since })])
 }
 
 fn expire(escrow: &Escrow, now: Timestamp) -> Escrow {
@@ -320,7 +344,7 @@ fn delete(escrow: &Escrow, by: UserId) -> Result<Escrow, Rejected> {
     }
     match escrow.status() {
         Status::PendingFunding if escrow.deposits.all().is_empty() => {
-            Ok(Escrow { phase: Phase::Cancelled, ..escrow.clone() })
+            Ok(Escrow { phase: Phase::Cancelled { why: CalledOff::Deleted }, ..escrow.clone() })
         }
         Status::PendingFunding => Err(Rejected::FundsSeen),
         other => Err(Rejected::WrongState(other)),

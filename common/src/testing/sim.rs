@@ -8,7 +8,7 @@ use crate::escrow::effect::Effect;
 use crate::escrow::event::Event;
 use crate::escrow::payout::{self, Payments};
 use crate::escrow::settling::Settling;
-use crate::escrow::state::{Escrow, Status};
+use crate::escrow::state::{Escrow, Opening, Status};
 use crate::escrow::statement::{Act, SignedStatement};
 use crate::escrow::transition::{Rejected, apply};
 use crate::hash::{Hash32, Key32};
@@ -42,7 +42,7 @@ impl Sim {
     pub fn new(contract: Contract) -> Self {
         contract.check().expect("a sound contract");
         let initiator = contract.seller.user_id;
-        let escrow = Escrow::create(contract, initiator, START).expect("canonical");
+        let escrow = Escrow::create(contract, Opening::by(initiator), START).expect("canonical");
         Self {
             cast: Cast::default(),
             created: escrow.clone(),

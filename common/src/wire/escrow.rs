@@ -5,15 +5,16 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::amount::Piconero;
 use crate::escrow::contract::{Contract, DefaultOutcome};
+use crate::escrow::deadline::Awaited;
 use crate::escrow::deposits::{Deposit, OutputId, Refusal, Slot};
 use crate::escrow::outcome::{Authority, Outcome};
 use crate::escrow::payout::Share;
 use crate::escrow::settling::{Approval, OnChain, Proposal, Settling};
 use crate::escrow::setup::Stage;
-use crate::escrow::state::{Escrow, Phase, Status};
+use crate::escrow::state::{CalledOff, Escrow, Phase, Status};
 use crate::escrow::statement::SignedStatement;
 use crate::hash::{Hash32, Key32};
-use crate::ids::EscrowId;
+use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
 use crate::time::Timestamp;
 
@@ -51,6 +52,9 @@ pub struct CreateEscrowRequest {
     /// Seconds until a silent signer is replaced; the server's default where left out.
     #[serde(default)]
     pub cosign_seconds: Option<u32>,
+    /// An escrow of the creator's whose place this one takes: it is deleted first. Only before another party accepts it.
+    #[serde(default)]
+    pub replaces: Option<EscrowId>,
 }
 
 /// `POST /api/v1/escrows/{id}/statements`: every act of a party.
@@ -139,8 +143,16 @@ pub struct EscrowView {
     pub contract_hash: Hash32,
     /// The price.
     pub amount: AmountView,
+    /// Who created it and may delete it before money comes.
+    pub initiator: UserId,
+    /// The escrow whose place it takes.
+    pub replaces: Option<EscrowId>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// What is awaited of somebody, and by when.
+    pub awaited: Option<AwaitedView>,
+    /// Why it was called off, if it was.
+    pub called_off: Option<CalledOff>,
     /// The setup.
     pub setup: SetupView,
     /// What is due and paid, slot by slot; slots that nothing is due or paid in are left out.
@@ -153,6 +165,18 @@ pub struct EscrowView {
     pub payout: Option<PayoutView>,
     /// Height of the newest block the server knows.
     pub tip: u64,
+}
+
+/// An answer that is awaited. The deadline is put off by as long as the server is down meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwaitedView {
+    /// Of whom.
+    pub waiting_for: Vec<Role>,
+    /// Since when.
+    pub since: Timestamp,
+    /// By when; nothing once it lapsed.
+    pub until: Option<Timestamp>,
 }
 
 /// A trader's standing offer.
@@ -281,7 +305,18 @@ impl EscrowView {
             contract: escrow.contract.clone(),
             contract_hash: escrow.contract_hash,
             amount: escrow.contract.amount.into(),
+            initiator: escrow.initiator,
+            replaces: escrow.replaces,
             created_at: escrow.created_at,
+            awaited: escrow.awaited.map(|Awaited { since, until, .. }| AwaitedView {
+                waiting_for: escrow.waiting_for(),
+                since,
+                until,
+            }),
+            called_off: match escrow.phase {
+                Phase::Cancelled { why } => Some(why),
+                _ => None,
+            },
             setup: SetupView {
                 stage: escrow.setup.stage(),
                 attempt: escrow.setup.rounds().attempt(),

@@ -3,6 +3,7 @@
 //! JSON in camelCase; amounts are strings of piconero, times RFC 3339, keys and hashes hexadecimal.
 
 pub mod account;
+pub mod arbiter;
 pub mod escrow;
 pub mod event;
 pub mod problem;

@@ -93,6 +93,9 @@ pub fn event(sim: &mut Sim, dice: &mut Dice) -> Event {
         17 => {
             let step = dice.pick(&[-7_200, -1, 0, 1, 60, 3_600, 86_400]);
             sim.now = sim.now.saturating_add(SignedDuration::from_secs(step)).unwrap();
+            if dice.roll(4) == 0 {
+                return Event::Outage { seconds: dice.pick(&[0, 60, 3_600, u32::MAX]) };
+            }
             Event::Timer
         }
         18 => {
@@ -181,6 +184,7 @@ fn act(sim: &Sim, dice: &mut Dice) -> Act {
         1 => sim.round(dice.pick(&Role::ALL), 1 + dice.roll(3) as u8),
         2 if dice.roll(4) == 0 => Act::Restart { attempt, reason: reason() },
         3 => sim.attest(address(9_000 + dice.roll(20) / 19)),
+        2 if dice.roll(4) == 0 => Act::Decline { reason: reason() },
         2 | 4 => Act::Confirm {},
         5 => Act::Refund {},
         6 => Act::Dispute { reason: reason() },

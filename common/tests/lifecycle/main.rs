@@ -2,6 +2,7 @@
 //! `PROPTEST_CASES` raises the number of cases.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod answers;
 mod driver;
 mod ends;
 mod floods;

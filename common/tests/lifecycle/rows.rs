@@ -107,7 +107,25 @@ fn rare() -> Vec<Seen> {
         sim.apply(Event::DepositLost { output: late.output }).unwrap();
         all.extend(rows(&sim));
     }
-    // The same in a deleted one.
+    // The answers that are awaited: of a trader, of the arbiter, of the arbiter in a dispute.
+    for silent in [Role::Buyer, Role::Arbiter] {
+        let mut sim = Sim::new(contract());
+        silent.others().into_iter().for_each(|role| drop(sim.say(role, Act::Accept {}).unwrap()));
+        sim.now += aegis_common::time::SignedDuration::from_secs(60);
+        sim.apply(Event::Outage { seconds: 60 }).unwrap();
+        sim.wake().unwrap();
+        all.extend(rows(&sim));
+    }
+    let mut sim = with_deposit();
+    sim.say(Role::Buyer, Act::Dispute { reason: "nothing came".to_owned() }).unwrap();
+    sim.now += aegis_common::time::SignedDuration::from_secs(60);
+    sim.apply(Event::Outage { seconds: 60 }).unwrap();
+    sim.wake().unwrap();
+    all.extend(rows(&sim));
+    let mut sim = Sim::new(contract());
+    sim.say(Role::Arbiter, Act::Decline { reason: "no time".to_owned() }).unwrap();
+    all.extend(rows(&sim));
+    // Late money in a deleted one.
     let mut sim = Sim::new(contract());
     sim.ready();
     sim.apply(Event::Delete { by: sim.escrow.initiator }).unwrap();

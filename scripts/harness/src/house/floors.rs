@@ -22,6 +22,7 @@ const COMMON: Floors = &[
     ("username", 1),
     ("canonical", 2),
     ("address", 2),
+    ("arbiter", 3),
     ("identity", 3),
     ("multisig", 3),
     ("chain", 3),

@@ -1,0 +1,111 @@
+//! How long people have to answer. These deadlines are the operator's and not the contract's: they are put off by as long as the
+//! server was down, and what they bring about is never a payment. The contract's expiry is another thing and never moves.
+
+use serde::{Deserialize, Serialize};
+
+use super::setup::Stage;
+use super::state::{Escrow, Phase};
+use crate::role::Role;
+use crate::time::{SignedDuration, Timestamp};
+
+/// How long people have, by what is asked of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Patience {
+    /// Seconds for each stage of the setup: acceptance, a round, attestation.
+    pub setup_seconds: u32,
+    /// Seconds for a ruling.
+    pub ruling_seconds: u32,
+}
+
+impl Default for Patience {
+    /// Three days, and a week.
+    fn default() -> Self {
+        Self { setup_seconds: 3 * 86_400, ruling_seconds: 7 * 86_400 }
+    }
+}
+
+/// What people are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// What this stage of this setup attempt needs.
+    Setup(Stage, u32),
+    /// A ruling.
+    Ruling,
+}
+
+/// Something is awaited of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Awaited {
+    /// Since when.
+    pub since: Timestamp,
+    /// By when; none once it lapsed and nothing more follows from that.
+    pub until: Option<Timestamp>,
+    /// Seconds by which it was put off because the server was down.
+    pub put_off: u32,
+}
+
+impl Escrow {
+    pub(super) fn asked(&self) -> Option<Asked> {
+        match (&self.phase, self.setup.stage()) {
+            (Phase::Disputed { .. }, _) => Some(Asked::Ruling),
+            (Phase::Open { .. }, Stage::Ready | Stage::Stopped | Stage::Declined) => None,
+            (Phase::Open { .. }, stage) => Some(Asked::Setup(stage, self.setup.rounds().attempt())),
+            _ => None,
+        }
+    }
+
+    /// Who owes an answer to what is awaited.
+    pub fn waiting_for(&self) -> Vec<Role> {
+        match self.asked() {
+            Some(Asked::Setup(..)) => {
+                Role::ALL.into_iter().filter(|role| self.setup.owes(*role).is_some()).collect()
+            }
+            Some(Asked::Ruling) => vec![Role::Arbiter],
+            None => Vec::new(),
+        }
+    }
+
+    fn allowed(&self, asked: Asked) -> SignedDuration {
+        let seconds = match asked {
+            Asked::Setup(..) => self.patience.setup_seconds,
+            Asked::Ruling => self.patience.ruling_seconds,
+        };
+        SignedDuration::from_secs(i64::from(seconds))
+    }
+
+    /// What is awaited from now on, where it is something else than `before`.
+    pub(super) fn await_anew(&mut self, before: Option<Asked>, now: Timestamp) {
+        let asked = self.asked();
+        if asked == before {
+            return;
+        }
+        self.awaited = asked.map(|asked| Awaited {
+            since: now,
+            until: Some(now.saturating_add(self.allowed(asked)).unwrap_or(Timestamp::MAX)),
+            put_off: 0,
+        });
+    }
+
+    /// The same without the deadline that has lapsed; a ruling is reminded of again and again.
+    pub(super) fn lapsed(&self, now: Timestamp) -> Self {
+        let again = self.asked().filter(|asked| *asked == Asked::Ruling);
+        let until = again.and_then(|asked| now.checked_add(self.allowed(asked)).ok());
+        Self { awaited: self.awaited.map(|awaited| Awaited { until, ..awaited }), ..self.clone() }
+    }
+
+    /// The same with its deadline put off: the server was down for so many seconds since the answer was asked for.
+    /// `None` where nothing changes.
+    pub fn put_off(&self, seconds: u32, now: Timestamp) -> Option<Self> {
+        let awaited = self.awaited?;
+        // Nobody can have been kept from answering for longer than they were asked.
+        let asked_for = now.duration_since(awaited.since).as_secs();
+        let seconds =
+            seconds.min(u32::try_from(asked_for).unwrap_or(if asked_for < 0 { 0 } else { u32::MAX }));
+        let more = seconds.checked_sub(awaited.put_off).filter(|more| *more > 0)?;
+        let until = awaited.until?.saturating_add(SignedDuration::from_secs(i64::from(more)));
+        let until = Some(until.unwrap_or(Timestamp::MAX));
+        Some(Self { awaited: Some(Awaited { until, put_off: seconds, ..awaited }), ..self.clone() })
+    }
+}

@@ -1,0 +1,9 @@
+DROP INDEX escrows_disputed;
+DROP INDEX escrows_open_seller;
+DROP INDEX escrows_open_buyer;
+DROP INDEX escrows_open_arbiter;
+DROP TABLE heartbeat;
+DROP TABLE outages;
+DROP TABLE vacancies;
+DROP TABLE assignments;
+DROP TABLE arbiters;
