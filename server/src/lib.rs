@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod actors;
 pub mod api;
 pub mod app;
+pub mod arbiters;
 pub mod chain;
 pub mod clock;
 pub mod config;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use actix::Actor;
 use aegis_common::address::Network;
 use aegis_common::chain::PlainScanner;
-use aegis_common::escrow::state::Escrow;
+use aegis_common::escrow::state::{Escrow, Opening};
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition::apply;
 use aegis_common::hash::Hash32;
@@ -82,7 +82,7 @@ async fn two_servers_on_postgres_take_every_statement_once() {
         let contract = people.contract(SystemClock.now());
         let (id, initiator) = (contract.escrow_id, contract.buyer.user_id);
         let idempotency = (number.to_string(), Hash32([0; 32]));
-        one.create.send(Create { contract, initiator, idempotency }).await.unwrap().unwrap();
+        one.create.send(Create { contract, initiator, replaces: None, idempotency }).await.unwrap().unwrap();
         ids.push(id);
     }
     let read = |from: &ActorHandles, id| from.tell.send(Tell { id, command: Command::Read, expected: None });
@@ -115,7 +115,8 @@ async fn two_servers_on_postgres_take_every_statement_once() {
         assert_eq!(rows.len(), acts.len());
         let escrow = &a.escrow;
         let contract = escrow.contract.clone();
-        let mut replayed = Escrow::create(contract, people.id(Role::Buyer), escrow.created_at).unwrap();
+        let mut replayed =
+            Escrow::create(contract, Opening::by(people.id(Role::Buyer)), escrow.created_at).unwrap();
         for row in rows {
             let Entry { event, at } = Entry::parse(&row.event).unwrap();
             replayed = apply(&replayed, &event, at).unwrap().0;

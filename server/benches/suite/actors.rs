@@ -10,7 +10,7 @@ use actix::Actor;
 use aegis_common::address::Network;
 use aegis_common::chain::PlainScanner;
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::Escrow;
+use aegis_common::escrow::state::{Escrow, Opening};
 use aegis_common::escrow::transition::apply;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
@@ -73,7 +73,7 @@ async fn fill(store: &Store) {
     }
     let contract = people.contract(now());
     let template = contract.escrow_id.to_string();
-    let mut escrow = Escrow::create(contract, people.id(Role::Buyer), now()).unwrap();
+    let mut escrow = Escrow::create(contract, Opening::by(people.id(Role::Buyer)), now()).unwrap();
     for (role, act) in people::setup(&wallet) {
         let signed = Box::new(people.sign(&escrow, role, act));
         escrow = apply(&escrow, &Event::Statement { signed }, now()).unwrap().0;

@@ -12,7 +12,7 @@ use reqwest::Url;
 use serde_json::json;
 
 use super::{AccountError, Accounts, Origin, Who, refuse, shown, steers, stored};
-use crate::store::{Shown, UserRow};
+use crate::store::{Note, Shown, UserRow};
 
 /// The ends that make a reputation, in the order of [`Reputation`]'s fields.
 const ENDS: [Status; 3] = [Status::CompletedReleased, Status::CompletedRefunded, Status::CompletedSplit];
@@ -52,6 +52,11 @@ impl Accounts {
         let settings = settings.map_err(super::failed)?;
         self.store.set_profile(user, display_name, settings, self.clock.now()).await?;
         self.me(user).await
+    }
+
+    /// The note of an arbiter who changes what it offers.
+    pub fn offer_changed(&self, who: &Who, origin: Origin) -> Note {
+        self.act(who, "arbiterOfferChanged", origin, json!({}))
     }
 
     /// Changes where contracts made from now on pay an account.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aegis_common::escrow::effect::{Effect, Notice};
-use aegis_common::escrow::state::Escrow;
+use aegis_common::escrow::state::{Escrow, Opening};
 use aegis_common::ids::EscrowId;
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +26,11 @@ struct Answer {
 }
 
 pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot, Refusal> {
-    let Create { contract, initiator, idempotency: (key, request_hash) } = create;
+    let Create { contract, initiator, replaces, idempotency: (key, request_hash) } = create;
     let id = contract.escrow_id;
     let now = world.clock.now();
-    let escrow = Escrow::create(contract, initiator, now).map_err(|error| inconsistent(id, error))?;
+    let opening = Opening { initiator, replaces, patience: world.patience };
+    let escrow = Escrow::create(contract, opening, now).map_err(|error| inconsistent(id, error))?;
     let watch_from = match world.next_block(id).await {
         Ok(height) => Some(height),
         // A server that has seen nothing of the chain yet finds out when the address is ready.
@@ -39,12 +40,13 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
     let held = Held { escrow: Arc::new(escrow), version: FIRST, watch_from };
     let announced = [Effect::Notify(Notice::EscrowInit {})];
     let response = serde_json::to_string(&Answer { escrow_id: id }).map_err(|e| inconsistent(id, e))?;
+    let mut events = rows::events(&held.escrow, FIRST, &announced, now).map_err(|e| inconsistent(id, e))?;
+    events.extend(rows::replaced(&held.escrow).map_err(|e| inconsistent(id, e))?);
     let commit = Commit {
         escrow: held.to_row(now)?,
         expected: Expected::New,
         journal: None,
-        events: rows::events(&held.escrow, FIRST, &announced, held.escrow.created_at)
-            .map_err(|error| inconsistent(id, error))?,
+        events,
         idempotency: Some(IdempotencyRow {
             user_id: initiator,
             key: key.clone(),

@@ -182,6 +182,12 @@ impl Desk {
         expected: Option<i64>,
     ) -> Result<(Held, Option<Hash32>), Halt> {
         let now = self.world.clock.now();
+        let put_off = match order {
+            Order::Apply { event: Event::Timer, .. } => self.world.outages.put_off(&held.escrow, now),
+            _ => None,
+        };
+        let put_off = put_off.map(|event| Order::Apply { by: None, event, view_key: None });
+        let order = put_off.as_ref().unwrap_or(order);
         match decide(held, order, expected, now).map_err(Halt::Refused)? {
             Verdict::Nothing(statement) => Ok((held.clone(), statement)),
             Verdict::Change(change) => {

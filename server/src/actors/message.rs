@@ -68,6 +68,8 @@ pub struct Create {
     pub contract: Contract,
     /// Who creates it.
     pub initiator: UserId,
+    /// The escrow whose place it takes.
+    pub replaces: Option<EscrowId>,
     /// The request's idempotency key and hash. A repeated one answers with the escrow of the first.
     pub idempotency: (String, Hash32),
 }

@@ -23,6 +23,7 @@ mod escrow;
 pub mod journal;
 mod lookup;
 pub mod message;
+mod outages;
 mod outbox;
 mod rows;
 pub mod sessions;

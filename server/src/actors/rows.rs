@@ -95,6 +95,23 @@ pub(super) fn events(
     Ok(events)
 }
 
+/// What the traders are told, under the escrow whose place this one takes.
+pub(super) fn replaced(escrow: &Escrow) -> Result<Vec<NewEvent>, serde_json::Error> {
+    let Some(old) = escrow.replaces else { return Ok(Vec::new()) };
+    let notice = Notice::EscrowReplaced { by: escrow.contract.escrow_id };
+    let payload = payload(&notice)?;
+    let traders = Role::ALL.into_iter().filter(|role| role.is_trader());
+    let told = traders.map(|role| escrow.contract.party(role).user_id).map(|user_id| NewEvent {
+        // Nothing else happens to the old one at a version that it never had.
+        event_id: event_id(old, i64::MAX, 0, user_id, escrow.created_at),
+        user_id,
+        escrow_id: Some(old),
+        kind: notice.kind().to_owned(),
+        payload: payload.clone(),
+    });
+    Ok(told.collect())
+}
+
 /// The notice's data without its type, which has a column of its own.
 fn payload(notice: &Notice) -> Result<String, serde_json::Error> {
     let whole = serde_json::to_value(notice)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
 use aegis_common::address::Network;
 use aegis_common::chain::Scanner;
+use aegis_common::escrow::deadline::Patience;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use futures_util::FutureExt;
@@ -17,6 +18,7 @@ use super::chain_watch::{ChainWatch, StoredProgress};
 use super::directory::{Directory, Limits};
 use super::lookup::Finder;
 use super::message::{Create, Refusal, Tell};
+use super::outages::Outages;
 use super::outbox::{Deliver, Outbox};
 use super::timers::Timers;
 use super::tip::ChainTip;
@@ -59,6 +61,8 @@ pub struct Options {
     pub chain: Config,
     /// Whether other servers use the same database.
     pub several_servers: bool,
+    /// How long people have to answer in escrows made from now on.
+    pub patience: Patience,
 }
 
 impl Default for Options {
@@ -79,6 +83,7 @@ impl Default for Options {
             unwatch: Duration::from_secs(3600),
             chain: Config::default(),
             several_servers: false,
+            patience: Patience::default(),
         }
     }
 }
@@ -224,6 +229,8 @@ where
         committed: Notify::new(),
         counters: Counters::default(),
         several_servers: options.several_servers,
+        patience: options.patience,
+        outages: Outages::default(),
         #[cfg(test)]
         hook: Mutex::default(),
     });
@@ -239,11 +246,11 @@ where
     let of = Arc::clone(&world);
     loops.keep("outbox", move || Outbox::new(Arc::clone(&of), sessions.clone(), poll).run());
 
-    let (to, of, poll, chain) = (tell.clone(), store.clone(), options.timer_poll, health.clone());
+    let (to, of, poll, chain) = (tell.clone(), Arc::clone(&world), options.timer_poll, health.clone());
     loops.keep("timers", move || {
         let chain = chain.clone();
         let is_followed = move || matches!(chain.now(), Health::Following(_));
-        Timers::new(of.clone(), Arc::clone(&clock), to.clone(), poll, is_followed).run()
+        Timers::new(Arc::clone(&of), to.clone(), poll, is_followed).run()
     });
 
     let watch = ChainWatch::new(Arc::clone(&world), tell.clone());

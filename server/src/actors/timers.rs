@@ -10,21 +10,22 @@ use std::time::{Duration, Instant};
 
 use actix::Recipient;
 use aegis_common::ids::EscrowId;
-use aegis_common::time::Clock;
 
 use super::message::{Command, Tell};
+use super::outages::Pulse;
 use super::sweep::{tell_each, warn};
-use crate::store::{MAX_PAGE, Store};
+use super::world::World;
+use crate::store::MAX_PAGE;
 
 /// Due escrows that are read at once.
 const BATCH: usize = 500;
 
 /// The loop that tells escrows their time has come.
 pub(super) struct Timers {
-    store: Store,
-    clock: Arc<dyn Clock>,
+    world: Arc<World>,
     tell: Recipient<Tell>,
     poll: Duration,
+    pulse: Pulse,
     /// Whether the last look at the chain succeeded and all of it was told.
     is_followed: Box<dyn Fn() -> bool>,
     /// An escrow that could not be told is left alone until then, so that it does not hide those behind it.
@@ -33,20 +34,32 @@ pub(super) struct Timers {
 
 impl Timers {
     pub fn new(
-        store: Store,
-        clock: Arc<dyn Clock>,
+        world: Arc<World>,
         tell: Recipient<Tell>,
         poll: Duration,
         is_followed: impl Fn() -> bool + 'static,
     ) -> Self {
-        Self { store, clock, tell, poll, is_followed: Box::new(is_followed), resting: HashMap::new() }
+        let (pulse, is_followed) = (Pulse::default(), Box::new(is_followed));
+        Self { world, tell, poll, pulse, is_followed, resting: HashMap::new() }
     }
 
     /// Never ends.
     pub async fn run(mut self) {
         loop {
-            if !(self.is_followed)() || !self.round().await {
+            if !self.beat().await || !(self.is_followed)() || !self.round().await {
                 tokio::time::sleep(self.poll).await;
+            }
+        }
+    }
+
+    /// False while it can't be told how long no server ran: nobody may count as late for that time.
+    async fn beat(&mut self) -> bool {
+        let World { store, clock, outages, .. } = &*self.world;
+        match self.pulse.beat(store, outages, clock.now()).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "it could not be noted that the server runs");
+                false
             }
         }
     }
@@ -56,7 +69,7 @@ impl Timers {
         let now = Instant::now();
         self.resting.retain(|_, until| *until > now);
         let limit = (BATCH + self.resting.len()).min(MAX_PAGE);
-        let due = match self.store.due_by_time(self.clock.now(), limit).await {
+        let due = match self.world.store.due_by_time(self.world.clock.now(), limit).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "deadlines could not be read");

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use aegis_common::address::Network;
+use aegis_common::escrow::deadline::Patience;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use tokio::sync::Notify;
 
 use super::escrow::store_refusal;
 use super::message::Refusal;
+use super::outages::Outages;
 use super::tip::ChainTip;
 use super::watched;
 use crate::chain::WatchList;
@@ -25,6 +27,10 @@ pub(super) struct World {
     /// Wakes the outbox after a commit.
     pub committed: Notify,
     pub counters: Counters,
+    /// How long people have to answer in escrows made from now on.
+    pub patience: Patience,
+    /// When no server ran.
+    pub outages: Outages,
     /// Another server may change the same database: nothing is refused on what is only in memory.
     pub several_servers: bool,
     /// Called before an escrow's actor decides; a test may panic in it.

@@ -70,6 +70,10 @@ reach! {
     Read = Access::key(Scope::Read);
     /// Logins, and API keys that may trade.
     Trade = Access::key(Scope::Trade);
+    /// Arbiters.
+    Arbiters = Access::login(&[AccountRole::Arbiter]);
+    /// Arbiters, operators and administrators.
+    Referees = Access::login(&[AccountRole::Arbiter, AccountRole::Operator, AccountRole::Admin]);
     /// Operators and administrators.
     Operators = Access::login(&[AccountRole::Operator, AccountRole::Admin]);
     /// Administrators.
@@ -118,8 +122,10 @@ fn admit(req: &HttpRequest, access: Access) -> Result<Who, ApiError> {
     if !access.roles.is_none_or(|roles| roles.contains(&who.role)) {
         return Err(ApiError::of(Code::Forbidden));
     }
-    // What everybody may do asks for no second factor; what only some may, does.
-    if access.roles.is_some_and(|roles| roles.len() < AccountRole::ALL.len()) && !who.strong {
+    // What everybody may do asks for no second factor; what those may who run the server, does. Arbiters rule by signed
+    // statements, and their programs run unattended.
+    let runs = matches!(who.role, AccountRole::Operator | AccountRole::Admin);
+    if runs && access.roles.is_some_and(|roles| roles.len() < AccountRole::ALL.len()) && !who.strong {
         return Err(ApiError::of(Code::WeakSession));
     }
     if access.fresh && !who.is_fresh(state(req)?.clock.now()) {

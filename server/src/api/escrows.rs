@@ -57,7 +57,8 @@ fn answer(mut response: actix_web::HttpResponseBuilder, view: &EscrowView) -> Ht
     response.json(view)
 }
 
-/// Create an escrow. Repeating the request under its key answers with the escrow it made.
+/// Create an escrow, also in the place of one that nobody else has accepted. Repeating the request under its key answers with
+/// the escrow it made.
 #[utoipa::path(
     tag = "escrows",
     security(("bearer" = [])),
@@ -83,8 +84,18 @@ pub async fn create(
         let kept = state.escrows.one(caller.user(), replayed(&known.response)?).await?;
         return Ok(answer(HttpResponse::Created(), &state.view(&kept)));
     }
-    let contract = state.drafts.draft(caller.user(), request).await?;
-    let create = Create { contract, initiator: caller.user(), idempotency: (key.0, hash) };
+    let (initiator, replaces) = (caller.user(), request.replaces);
+    let old = match replaces {
+        Some(id) => Some(state.escrows.replaceable(initiator, id).await?),
+        None => None,
+    };
+    let contract = state.drafts.draft(EscrowId(Uuid::now_v7()), initiator, request).await?;
+    // Only now that the other can be made. Whoever is interrupted here repeats the request.
+    if let Some(old) = old.filter(|old| !old.escrow.status().is_over()) {
+        let id = old.escrow.contract.escrow_id;
+        state.tell(id, Command::Delete { by: initiator }, Some(old.version)).await?;
+    }
+    let create = Create { contract, initiator, replaces, idempotency: (key.0, hash) };
     let snapshot = state.create.send(create).timeout(PATIENCE).await??;
     Ok(answer(HttpResponse::Created(), &state.view_of(&snapshot)))
 }

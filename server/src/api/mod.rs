@@ -1,6 +1,7 @@
 //! REST: one file per resource, over the use cases and the actors' recipients.
 
 pub mod access;
+pub mod arbiters;
 pub mod auth;
 pub mod backups;
 pub mod body;
@@ -31,6 +32,7 @@ use crate::accounts::Accounts;
 use crate::actors::message::{Create, Refusal, Tell};
 use crate::actors::sessions::Sessions;
 use crate::actors::{self, ChainTip};
+use crate::arbiters::Arbiters;
 use crate::escrows::{Drafts, Escrows};
 use crate::node::NodeStatus;
 use crate::store::Store;
@@ -49,6 +51,8 @@ pub struct State {
     pub accounts: Accounts,
     /// Making contracts.
     pub drafts: Drafts,
+    /// Arbiters.
+    pub arbiters: Arbiters,
     /// Reading escrows.
     pub escrows: Escrows,
     /// The time.

@@ -2,11 +2,13 @@
 
 use actix::MailboxError;
 use aegis_common::address::AddressError;
+use aegis_common::arbiter::Bar;
 use aegis_common::code::Code;
 
 use super::problem::ApiError;
 use crate::accounts::AccountError;
 use crate::actors::message::Refusal;
+use crate::arbiters::ArbiterError;
 use crate::crypto::password::PasswordError;
 use crate::escrows::{DraftError, ReadError};
 use crate::store::StoreError;
@@ -78,10 +80,23 @@ impl From<DraftError> for ApiError {
             DraftError::Inconsistent(_) => return Self::failure(Code::Internal, &error),
             DraftError::NotATrader => Code::Invalid,
             DraftError::UnknownUser { .. } => Code::UnknownUser,
-            DraftError::NoArbiter => Code::NoArbiter,
+            DraftError::Barred(Bar::Conflict) => Code::ConflictOfInterest,
+            DraftError::NoArbiter | DraftError::Barred(_) => Code::NoArbiter,
+            DraftError::Replaced(_) => Code::AlreadyDone,
             DraftError::Contract(ref error) => error.code(),
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<ArbiterError> for ApiError {
+    fn from(error: ArbiterError) -> Self {
+        match error {
+            ArbiterError::NotFound => Self::of(Code::NotFound),
+            ArbiterError::Field { field, why } => Self::invalid(field, why),
+            ArbiterError::Inconsistent(..) => Self::failure(Code::Internal, &error),
+            ArbiterError::Store(error) => error.into(),
+        }
     }
 }
 
@@ -89,6 +104,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::of(Code::NotFound),
+            ReadError::NotReplaceable => Self::new(Code::WrongState, error.to_string()),
             ReadError::Inconsistent { .. } => Self::failure(Code::Internal, &error),
             ReadError::Store(error) => error.into(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use aegis_common::chain::{BatchScanner, Engine, Path};
+use aegis_common::escrow::deadline::Patience;
 use anyhow::Context;
 use zeroize::Zeroizing;
 
@@ -47,6 +48,10 @@ pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> 
         look_up: poll,
         watch_days: config.chain.watch_days,
         chain: chain::Config { poll, ..chain::Config::default() },
+        patience: Patience {
+            setup_seconds: config.people.answer_hours.saturating_mul(3_600),
+            ruling_seconds: config.people.ruling_hours.saturating_mul(3_600),
+        },
         ..Options::default()
     };
     let handles = start(ActorDeps {

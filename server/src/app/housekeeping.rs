@@ -6,6 +6,7 @@ use std::time::Duration;
 use aegis_common::time::{Clock, SignedDuration};
 
 use crate::accounts::{AccountError, Accounts};
+use crate::arbiters::Arbiters;
 use crate::crypto::{KeyId, Keyring};
 use crate::store::{Store, StoreError};
 
@@ -28,6 +29,8 @@ pub struct House {
     pub store: Store,
     /// Accounts.
     pub accounts: Accounts,
+    /// Arbiters.
+    pub arbiters: Arbiters,
     /// The keys that seal.
     pub keyring: Arc<Keyring>,
     /// The time.
@@ -54,6 +57,9 @@ pub async fn run(house: House) {
     };
     let cleaning = async {
         loop {
+            if let Err(error) = house.arbiters.watch().await {
+                tracing::warn!(%error, "silent arbiters could not be looked after");
+            }
             if let Err(error) = house.clean().await {
                 tracing::warn!(%error, "what is old could not be forgotten");
             }
@@ -86,6 +92,7 @@ impl House {
         while store.purge_budgets(now, BATCH).await? == BATCH {}
         while store.purge_audit(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_notices(ago(self.audit), BATCH).await? == BATCH {}
+        while store.purge_assignments(ago(KEPT), BATCH).await? == BATCH {}
         while store.purge_invitations(ago(self.audit), BATCH).await? == BATCH {}
         Ok(())
     }

@@ -5,6 +5,7 @@ mod housekeeping;
 pub mod keys;
 pub mod routes;
 pub mod status;
+mod successors;
 
 use std::fs::DirBuilder;
 use std::io;
@@ -23,6 +24,7 @@ use aegis_common::time::{Clock, SignedDuration};
 use anyhow::{Context, bail};
 use housekeeping::House;
 use serde::Deserialize;
+use successors::Successors;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_actix_web::TracingLogger;
 
@@ -35,11 +37,12 @@ use crate::api::envelope::envelope;
 use crate::api::limits::RateLimits;
 use crate::api::tickets::Tickets;
 use crate::api::trace::RequestSpan;
+use crate::arbiters::{Arbiters, Usual};
 use crate::config::{Config, Http};
 use crate::crypto::Keyring;
 use crate::crypto::breached::Breached;
 use crate::crypto::password::Passwords;
-use crate::escrows::{Drafts, Escrows, PlatformTerms, Terms};
+use crate::escrows::{ArbiterTerms, Drafts, Escrows, PlatformTerms, Terms};
 use crate::store::{Store, StoreOptions};
 use crate::ws::Timing;
 
@@ -154,6 +157,7 @@ pub fn start(
     let state = State {
         accounts,
         drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
+        arbiters: arbiters(config, store.clone(), Arc::clone(&clock)),
         escrows: Escrows::new(store.clone()),
         store,
         tip: actors.handles.tip.clone(),
@@ -179,6 +183,13 @@ pub fn start(
         limits: RateLimits::new(&config.limits, config.http.trusted_proxies.clone()),
         clock,
     };
+    let successors = Successors {
+        store: state.store.clone(),
+        drafts: state.drafts.clone(),
+        clock: Arc::clone(&state.clock),
+        create: state.create.clone(),
+    };
+    actix::spawn(successors.run());
     let state = web::Data::new(state);
     let server = serve(web::Data::clone(&state), &config.http, timing, listener)?;
     Ok(Running { server, actors: actors.handles, state })
@@ -196,7 +207,19 @@ fn terms(config: &Config) -> Terms {
         dust_limit: terms.dust_limit,
         max_network_fee: terms.max_network_fee,
         max_residue: terms.max_residue,
+        arbiters: ArbiterTerms { capacity: config.people.arbiter_capacity, silent: silent(config) },
     }
+}
+
+fn silent(config: &Config) -> SignedDuration {
+    SignedDuration::from_hours(i64::from(config.people.arbiter_silent_hours))
+}
+
+fn arbiters(config: &Config, store: Store, clock: Arc<dyn Clock>) -> Arbiters {
+    let (terms, people) = (&config.terms, &config.people);
+    let usual =
+        Usual { fee_bps: terms.arbiter_fee_bps, capacity: people.arbiter_capacity, silent: silent(config) };
+    Arbiters::new(store, clock, usual)
 }
 
 fn serve(
@@ -258,6 +281,7 @@ pub async fn run(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<()> {
     let house = House {
         store: state.store.clone(),
         accounts: state.accounts.clone(),
+        arbiters: state.arbiters.clone(),
         keyring,
         clock,
         audit: SignedDuration::from_hours(24 * i64::from(config.accounts.audit_days)),

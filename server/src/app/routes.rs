@@ -11,7 +11,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
-use crate::api::{access, auth, backups, docs, escrows, events, factors, health, me, users};
+use crate::api::{access, arbiters, auth, backups, docs, escrows, events, factors, health, me, users};
 use crate::ws;
 
 /// A method at an address, and whom it serves.
@@ -96,6 +96,12 @@ routes! {
     GET "/api/v1/escrows/{id}/transcript" => escrows::transcript, Read;
     GET "/api/v1/escrows/{id}/deposits" => escrows::deposits, Read;
     POST "/api/v1/escrows/{id}/rescan" => escrows::rescan, Operators;
+    GET "/api/v1/escrows/{id}/assignment" => arbiters::assignment, Read;
+    GET "/api/v1/arbiters" => arbiters::list, Read;
+    GET "/api/v1/arbiters/{username}" => arbiters::one, Read;
+    PUT "/api/v1/me/arbiter" => arbiters::set_offer, Arbiters;
+    POST "/api/v1/me/arbiter/heartbeat" => arbiters::heartbeat, Arbiters;
+    GET "/api/v1/disputes" => arbiters::disputes, Referees;
     GET "/api/v1/events" => events::feed, Read;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;

@@ -149,6 +149,19 @@ concerns! {
         "AEGIS_MAX_RESIDUE" = "2500000000" => max_residue: Piconero, piconero(1, 1_000_000_000_000);
     }
 
+    /// Answers and arbiters.
+    people: People {
+        /// Hours that people have for each stage of an escrow's setup, 1 to 720. An arbiter who does not answer is replaced.
+        "AEGIS_ANSWER_HOURS" = "72" => answer_hours: u32, between(1, 720);
+        /// Hours after which a ruling is overdue, 1 to 2160.
+        "AEGIS_RULING_HOURS" = "168" => ruling_hours: u32, between(1, 2160);
+        /// Cases at once of arbiters who name no number, 0 to 10000.
+        "AEGIS_ARBITER_CAPACITY" = "100" => arbiter_capacity: u32, between(0, 10_000);
+        /// Hours after which an arbiter whose program was not heard is assigned nothing, and people with money at stake are told, 1 to
+        /// 720.
+        "AEGIS_ARBITER_SILENT_HOURS" = "24" => arbiter_silent_hours: u32, between(1, 720);
+    }
+
     /// Accounts.
     accounts: AccountRules {
         /// open, invite or closed: who may register. Invitations: aegis-server user invite.

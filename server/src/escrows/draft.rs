@@ -5,22 +5,18 @@ use std::sync::Arc;
 
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
+use aegis_common::arbiter::Bar;
 use aegis_common::escrow::contract::{Contract, ContractError, Party, PlatformFee};
+use aegis_common::escrow::state::Escrow;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
-use aegis_common::time::Clock;
+use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::username::is_username;
 use aegis_common::wire::escrow::CreateEscrowRequest;
 use uuid::Uuid;
 
-use crate::store::{Role as AccountRole, Store, StoreError, UserRow};
-
-/// Statuses that are no work for an arbiter any more.
-const CLOSED: &[&str] =
-    &["COMPLETED_RELEASED", "COMPLETED_REFUNDED", "COMPLETED_SPLIT", "EXPIRED", "CANCELLED"];
-/// Arbiters read at once.
-const PAGE: usize = 500;
+use crate::store::{Assigned, Sought, Store, StoreError, UserRow};
 
 /// The operator's fee and where it goes.
 #[derive(Clone)]
@@ -50,6 +46,17 @@ pub struct Terms {
     pub max_network_fee: Piconero,
     /// Most that a payout leaves behind; never more than the network fee.
     pub max_residue: Piconero,
+    /// How arbiters are had.
+    pub arbiters: ArbiterTerms,
+}
+
+/// What holds for arbiters who say nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct ArbiterTerms {
+    /// Cases at once.
+    pub capacity: u32,
+    /// One who was not heard for so long is assigned nothing.
+    pub silent: SignedDuration,
 }
 
 /// No contract can be made of a request.
@@ -67,6 +74,12 @@ pub enum DraftError {
     /// Nobody is left to arbitrate.
     #[error("no arbiter is available for these parties")]
     NoArbiter,
+    /// The named arbiter can't be had.
+    #[error("arbiter: {}", barred(.0))]
+    Barred(Bar),
+    /// Another escrow has taken the place of the one that was to be replaced.
+    #[error("replaces: escrow {0} has taken that place already")]
+    Replaced(EscrowId),
     /// The terms are not allowed.
     #[error(transparent)]
     Contract(#[from] ContractError),
@@ -92,8 +105,47 @@ impl Drafts {
         Self { store, clock, terms: Arc::new(terms) }
     }
 
-    /// A checked contract with a new id.
-    pub async fn draft(&self, creator: UserId, request: CreateEscrowRequest) -> Result<Contract, DraftError> {
+    /// A checked contract for an escrow of this id, or of the one that is being made in the same place.
+    pub async fn draft(
+        &self,
+        id: EscrowId,
+        creator: UserId,
+        request: CreateEscrowRequest,
+    ) -> Result<Contract, DraftError> {
+        self.draft_without(id, creator, request, Vec::new()).await
+    }
+
+    /// A contract for another escrow with the same traders and terms, and an arbiter who is none of those who would not.
+    pub async fn successor(&self, old: &Escrow, declined: Vec<UserId>) -> Result<Contract, DraftError> {
+        let contract = &old.contract;
+        let role =
+            contract.role_of(old.initiator).filter(|role| role.is_trader()).ok_or(DraftError::NotATrader)?;
+        let other = if role == Role::Buyer { Role::Seller } else { Role::Buyer };
+        let request = CreateEscrowRequest {
+            title: contract.title.clone(),
+            description: contract.description.clone(),
+            role,
+            counterparty: contract.party(other).username.clone(),
+            arbiter: None,
+            amount: contract.amount,
+            buyer_deposit: contract.buyer_deposit,
+            seller_deposit: contract.seller_deposit,
+            default_outcome: contract.default_outcome,
+            expires_at: contract.expires_at,
+            finality_depth: Some(contract.finality_depth),
+            cosign_seconds: Some(contract.cosign_seconds),
+            replaces: Some(contract.escrow_id),
+        };
+        self.draft_without(EscrowId(Uuid::now_v7()), old.initiator, request, declined).await
+    }
+
+    async fn draft_without(
+        &self,
+        id: EscrowId,
+        creator: UserId,
+        request: CreateEscrowRequest,
+        declined: Vec<UserId>,
+    ) -> Result<Contract, DraftError> {
         if !request.role.is_trader() {
             return Err(DraftError::NotATrader);
         }
@@ -102,38 +154,49 @@ impl Drafts {
         let other = self.named(&request.counterparty).await?.filter(|row| row.id != creator.id);
         let other = other.ok_or(unknown("counterparty"))?;
         let traders = [creator.id, other.id];
-        let arbiter = match &request.arbiter {
+        let named = match &request.arbiter {
             Some(name) => {
-                let row = self.named(name).await?;
-                let fit = row.filter(|row| row.role == AccountRole::Arbiter && !traders.contains(&row.id));
-                fit.ok_or(unknown("arbiter"))?
+                let row = self.named(name).await?.filter(|row| !traders.contains(&row.id));
+                Some(row.ok_or(unknown("arbiter"))?.id)
             }
-            None => self.assign(traders).await?.ok_or(DraftError::NoArbiter)?,
+            None => None,
         };
         let (buyer, seller) = match request.role {
-            Role::Buyer => (creator, other),
-            Role::Seller | Role::Arbiter => (other, creator),
+            Role::Buyer => (party(creator)?, party(other)?),
+            Role::Seller | Role::Arbiter => (party(other)?, party(creator)?),
         };
+        let replaces = request.replaces;
+        let mut contract = self.terms(id, request, buyer, seller);
+        // Before somebody is chosen, who then counts as busy.
+        contract.check_terms()?;
+        contract.check_expiry(self.clock.now())?;
+        let (id, arbiter, fee) = self.assign(Wanted { id, traders, named, replaces, declined }).await?;
+        (contract.escrow_id, contract.arbiter) = (id, party(arbiter)?);
+        contract.arbiter_fee_bps = fee.unwrap_or(contract.arbiter_fee_bps);
+        contract.check()?;
+        Ok(contract)
+    }
+
+    /// The terms, with the seller standing in for the arbiter who is still to be found.
+    fn terms(&self, id: EscrowId, request: CreateEscrowRequest, buyer: Party, seller: Party) -> Contract {
         let terms = &self.terms;
         // Half the amount is the most that the contract's own rules allow.
         let max_network_fee = terms.max_network_fee.min(Piconero(request.amount.0 / 2));
-        let contract = Contract {
+        let platform = terms.platform.as_ref();
+        Contract {
             format: Contract::FORMAT,
-            escrow_id: EscrowId(Uuid::now_v7()),
+            escrow_id: id,
             network: terms.network,
             title: request.title,
             description: request.description,
-            buyer: party(buyer)?,
-            seller: party(seller)?,
-            arbiter: party(arbiter)?,
+            buyer,
+            arbiter: seller.clone(),
+            seller,
             amount: request.amount,
             buyer_deposit: request.buyer_deposit,
             seller_deposit: request.seller_deposit,
             arbiter_fee_bps: terms.arbiter_fee_bps,
-            platform_fee: terms
-                .platform
-                .as_ref()
-                .map(|fee| PlatformFee { bps: fee.bps, address: fee.address }),
+            platform_fee: platform.map(|fee| PlatformFee { bps: fee.bps, address: fee.address }),
             default_outcome: request.default_outcome,
             expires_at: request.expires_at,
             finality_depth: request.finality_depth.unwrap_or(terms.finality_depth),
@@ -141,10 +204,7 @@ impl Drafts {
             max_network_fee,
             max_residue: terms.max_residue.min(max_network_fee),
             cosign_seconds: request.cosign_seconds.unwrap_or(terms.cosign_seconds),
-        };
-        contract.check()?;
-        contract.check_expiry(self.clock.now())?;
-        Ok(contract)
+        }
     }
 
     async fn named(&self, username: &str) -> Result<Option<UserRow>, StoreError> {
@@ -156,23 +216,47 @@ impl Drafts {
         }
     }
 
-    /// The arbiter with the fewest open escrows, the longest registered among equals.
-    async fn assign(&self, traders: [UserId; 2]) -> Result<Option<UserRow>, StoreError> {
-        let mut best: Option<(u64, UserRow)> = None;
-        let mut after = None;
-        loop {
-            let page = self.store.arbiters(CLOSED, after, PAGE).await?;
-            let full = page.len() == PAGE;
-            after = page.last().map(|load| load.user.id);
-            for load in page.into_iter().filter(|load| !traders.contains(&load.user.id)) {
-                if best.as_ref().is_none_or(|(fewest, _)| load.open_escrows < *fewest) {
-                    best = Some((load.open_escrows, load.user));
-                }
-            }
-            if !full {
-                return Ok(best.map(|(_, row)| row));
-            }
+    /// The escrow's id, its arbiter and the fee that the arbiter asks for, if any.
+    async fn assign(&self, wanted: Wanted) -> Result<(EscrowId, UserRow, Option<u16>), DraftError> {
+        let (now, terms) = (self.clock.now(), self.terms.arbiters);
+        let Wanted { id, traders, named, replaces, declined } = wanted;
+        let sought = Sought {
+            escrow: id,
+            at: now,
+            traders,
+            named,
+            replaces,
+            declined,
+            silent_before: now.saturating_sub(terms.silent).unwrap_or(now),
+            capacity: terms.capacity,
+        };
+        match self.store.assign(sought).await? {
+            Assigned::To { escrow, arbiter, fee_bps } => Ok((escrow, *arbiter, fee_bps)),
+            Assigned::Barred(Some(bar)) => Err(DraftError::Barred(bar)),
+            Assigned::Barred(None) => Err(DraftError::UnknownUser { field: "arbiter" }),
+            Assigned::Nobody => Err(DraftError::NoArbiter),
+            Assigned::Taken(escrow) => Err(DraftError::Replaced(escrow)),
         }
+    }
+}
+
+/// For whom an arbiter is wanted.
+struct Wanted {
+    id: EscrowId,
+    traders: [UserId; 2],
+    named: Option<UserId>,
+    replaces: Option<EscrowId>,
+    declined: Vec<UserId>,
+}
+
+fn barred(bar: &Bar) -> &'static str {
+    match bar {
+        Bar::Party => "is one of the traders",
+        Bar::Conflict => "trades with one of the parties",
+        Bar::Declined => "has declined",
+        Bar::NotAccepting => "takes on no new cases",
+        Bar::Full => "has as many cases as it takes on",
+        Bar::Silent => "has not been heard for long",
     }
 }
 
@@ -186,19 +270,4 @@ fn party(row: UserRow) -> Result<Party, DraftError> {
         signing_key: row.signing_key,
         payout_address,
     })
-}
-
-/// Statuses by their wire names must stay in step with the domain.
-#[cfg(test)]
-mod tests {
-    use aegis_common::escrow::state::Status;
-
-    use super::*;
-
-    #[test]
-    fn closed_statuses_are_those_that_are_over() {
-        let over: Vec<_> =
-            Status::ALL.into_iter().filter(|status| status.is_over()).map(Status::wire).collect();
-        assert_eq!(over, CLOSED);
-    }
 }

@@ -3,5 +3,5 @@
 mod draft;
 mod reading;
 
-pub use draft::{DraftError, Drafts, PlatformTerms, Terms};
+pub use draft::{ArbiterTerms, DraftError, Drafts, PlatformTerms, Terms};
 pub use reading::{Escrows, Kept, ReadError};

@@ -1,8 +1,10 @@
 //! Reading escrows as one of their parties. To everybody else they don't exist.
 
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::{Escrow, Status};
+use aegis_common::escrow::setup::Stage;
+use aegis_common::escrow::state::{CalledOff, Escrow, Phase, Status};
 use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::role::Role;
 use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
 
 use serde::Deserialize;
@@ -20,6 +22,9 @@ pub enum ReadError {
     /// No such escrow, or not one of the reader's.
     #[error("no such escrow")]
     NotFound,
+    /// It can't be replaced any more.
+    #[error("replaces: only an escrow that you created and nobody else has accepted can be replaced")]
+    NotReplaceable,
     /// What is stored makes no sense.
     #[error("escrow {id} is stored inconsistently: {why}")]
     Inconsistent {
@@ -80,6 +85,18 @@ impl Escrows {
             return Err(ReadError::NotFound);
         }
         Kept::decode(&row)
+    }
+
+    /// An escrow that its initiator may replace by another: nobody else has accepted it, or it was deleted for that.
+    pub async fn replaceable(&self, initiator: UserId, id: EscrowId) -> Result<Kept, ReadError> {
+        let kept = self.one(initiator, id).await?;
+        let Escrow { contract, setup, phase, .. } = &kept.escrow;
+        let others = Role::ALL.into_iter().filter(|role| contract.party(*role).user_id != initiator);
+        let untouched = setup.stage() == Stage::AwaitingAcceptance
+            && !others.into_iter().any(|role| setup.has_accepted(role));
+        let open = matches!(phase, Phase::Open { .. } | Phase::Cancelled { why: CalledOff::Deleted });
+        let may = kept.escrow.initiator == initiator && untouched && open;
+        if may { Ok(kept) } else { Err(ReadError::NotReplaceable) }
     }
 
     /// The reader's escrows, newest first, older than `before`; and the next `before` where there are more.

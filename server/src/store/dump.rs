@@ -17,6 +17,9 @@ use super::accounts::invitations::RawInvitation;
 use super::accounts::prekeys::RawPrekey;
 use super::accounts::profiles::RawProfile;
 use super::accounts::sessions::RawSession;
+use super::arbiters::RawArbiter;
+use super::arbiters::assign::RawAssignment;
+use super::arbiters::vacancies::{RawHeartbeat, RawOutage, RawVacancy};
 use super::error::StoreError;
 use super::escrows::{RawEscrow, open_watch_secret};
 use super::events::RawEvent;
@@ -24,9 +27,9 @@ use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
 use super::schema::{
-    audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled, escrows, events,
-    idempotency, invitations, journal, outbox_cursor, passkeys, prekeys, profiles, reset_signatures,
-    seal_keys, sessions, token_keys, totp, users, wallet_backups,
+    arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled,
+    escrows, events, heartbeat, idempotency, invitations, journal, outages, outbox_cursor, passkeys, prekeys,
+    profiles, reset_signatures, seal_keys, sessions, token_keys, totp, users, vacancies, wallet_backups,
 };
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
 use super::users::RawUser;
@@ -208,6 +211,11 @@ impl Store {
             });
             dump!(conn, disabled, Disabled, [user_id], |row| tell("disabled", columns(row)?));
             dump!(conn, seal_keys, RawSealKey, [key_id], |row| tell("seal_keys", columns(row)?));
+            dump!(conn, arbiters, RawArbiter, [user_id], |row| tell("arbiters", columns(row)?));
+            dump!(conn, assignments, RawAssignment, [escrow_id], |row| tell("assignments", columns(row)?));
+            dump!(conn, vacancies, RawVacancy, [escrow_id], |row| tell("vacancies", columns(row)?));
+            dump!(conn, outages, RawOutage, [began], |row| tell("outages", columns(row)?));
+            dump!(conn, heartbeat, RawHeartbeat, [name], |row| tell("heartbeat", columns(row)?));
             dump!(conn, wallet_backups, RawBackup, [user_id, version], |row| tell(
                 "wallet_backups",
                 columns(row)?

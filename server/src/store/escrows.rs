@@ -165,7 +165,7 @@ impl RawEscrow {
         Some(WatchChange { view_key: Some(key), watching, watch_from, behind_from })
     }
 
-    fn decode(self) -> Result<EscrowRow, StoreError> {
+    pub fn decode(self) -> Result<EscrowRow, StoreError> {
         if serde_json::from_str::<IgnoredAny>(&self.snapshot).is_err() {
             return Err(impossible("an escrow's snapshot is not JSON"));
         }

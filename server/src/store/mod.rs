@@ -8,6 +8,7 @@
 //! Query code is written once for SQLite and Postgres; what differs stands in [`dialect`].
 
 mod accounts;
+mod arbiters;
 mod chain;
 mod commit;
 mod connection;
@@ -42,6 +43,9 @@ pub use self::accounts::invitations::InvitationRow;
 pub use self::accounts::prekeys::PrekeyRow;
 pub use self::accounts::profiles::{ProfileRow, Shown};
 pub use self::accounts::sessions::{NextToken, Opening, Rotation, SessionRow};
+pub use self::arbiters::assign::{Assigned, AssignmentRow, Sought};
+pub use self::arbiters::standby::Unattended;
+pub use self::arbiters::{ArbiterRow, Offer};
 pub use self::chain::{BLOCKS_KEPT, Tip};
 pub use self::commit::{Commit, Expected, NewEvent};
 pub use self::connection::DatabaseUrl;
@@ -52,7 +56,7 @@ pub use self::idempotency::IdempotencyRow;
 pub use self::journal::JournalRow;
 pub use self::keys::TokenKeyRow;
 pub use self::rotation::Resealed;
-pub use self::users::{ArbiterLoad, Role, UserRow};
+pub use self::users::{Role, UserRow};
 
 use self::connection::{Conn, Readers};
 use self::writer::Writer;

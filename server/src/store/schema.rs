@@ -245,4 +245,49 @@ table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(disabled, sessions, users);
+table! {
+    arbiters (user_id) {
+        user_id -> Binary,
+        about -> Text,
+        languages -> Text,
+        fee_bps -> Nullable<Integer>,
+        capacity -> Nullable<Integer>,
+        accepting -> Bool,
+        seen_at -> BigInt,
+        assigned_at -> Nullable<BigInt>,
+        alerted_at -> Nullable<BigInt>,
+    }
+}
+
+table! {
+    assignments (escrow_id) {
+        escrow_id -> Binary,
+        arbiter_id -> Binary,
+        at -> BigInt,
+        replaces -> Nullable<Binary>,
+        choice -> Text,
+    }
+}
+
+table! {
+    vacancies (escrow_id) {
+        escrow_id -> Binary,
+        try_at -> BigInt,
+    }
+}
+
+table! {
+    outages (began) {
+        began -> BigInt,
+        ended -> BigInt,
+    }
+}
+
+table! {
+    heartbeat (name) {
+        name -> Text,
+        at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(arbiters, assignments, disabled, escrows, sessions, users);

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use aegis_common::hash::Key32;
 use aegis_common::ids::UserId;
 use aegis_common::time::Timestamp;
-use diesel::dsl::{count_star, exists, not};
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -14,8 +13,8 @@ use super::Store;
 use super::commit::check_text;
 use super::connection::Conn;
 use super::error::StoreError;
-use super::schema::{disabled, escrows, users};
-use super::types::{DbBytes, DbHash, DbUuid, impossible, natural, page, time};
+use super::schema::users;
+use super::types::{DbBytes, DbHash, DbUuid, impossible, time};
 
 /// What an account may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,15 +83,6 @@ impl fmt::Debug for UserRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserRow").field("id", &self.id).field("role", &self.role).finish_non_exhaustive()
     }
-}
-
-/// An arbiter and how busy it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArbiterLoad {
-    /// The account.
-    pub user: UserRow,
-    /// Number of its escrows that are not closed.
-    pub open_escrows: u64,
 }
 
 #[derive(Queryable, Insertable, Serialize)]
@@ -165,34 +155,6 @@ impl Store {
             let row =
                 users::table.filter(users::username_lower.eq(name)).first::<RawUser>(conn).optional()?;
             row.map(RawUser::decode).transpose()
-        })
-        .await
-    }
-
-    /// Arbiters that are not disabled, in order of id, with the number of their escrows whose status is none of `closed`, beginning
-    /// after `after`.
-    pub async fn arbiters(
-        &self,
-        closed: &'static [&'static str],
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Vec<ArbiterLoad>, StoreError> {
-        let after = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
-        self.read(move |conn, _| {
-            let shut = disabled::table.filter(disabled::user_id.eq(users::id)).select(disabled::user_id);
-            let query = users::table.filter(users::role.eq(Role::Arbiter.as_str()));
-            let query = query.filter(not(exists(shut)));
-            let query = query.filter(users::id.gt(after)).order(users::id).limit(page(limit));
-            let rows: Vec<RawUser> = query.load(conn)?;
-            let with_load = rows.into_iter().map(|raw| {
-                let open: i64 = escrows::table
-                    .filter(escrows::arbiter_id.eq(raw.id))
-                    .filter(escrows::status.ne_all(closed))
-                    .select(count_star())
-                    .first(conn)?;
-                Ok(ArbiterLoad { user: raw.decode()?, open_escrows: natural(open)? })
-            });
-            with_load.collect()
         })
         .await
     }

@@ -67,7 +67,8 @@ impl Server {
         }
         let contract = people.contract(SystemClock.now());
         let (id, initiator) = (contract.escrow_id, contract.seller.user_id);
-        let create = Create { contract, initiator, idempotency: ("key".to_owned(), Hash32([0; 32])) };
+        let create =
+            Create { contract, initiator, replaces: None, idempotency: ("key".to_owned(), Hash32([0; 32])) };
         handles.create.send(create).await.unwrap().unwrap();
         Self { handles, people, id }
     }

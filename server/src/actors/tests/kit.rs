@@ -8,7 +8,7 @@ use actix::{Actor, Context, Handler};
 use aegis_common::address::Network;
 use aegis_common::chain::{PlainScanner, Tx};
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::{Escrow, Status};
+use aegis_common::escrow::state::{Escrow, Opening, Status};
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition;
 use aegis_common::hash::Hash32;
@@ -288,7 +288,12 @@ impl Server {
         let id = contract.escrow_id;
         let initiator = contract.buyer.user_id;
         let idempotency = (id.to_string(), Hash32([1; 32]));
-        self.handles.create.send(Create { contract, initiator, idempotency }).await.unwrap().unwrap();
+        self.handles
+            .create
+            .send(Create { contract, initiator, replaces: None, idempotency })
+            .await
+            .unwrap()
+            .unwrap();
         id
     }
 
@@ -332,7 +337,7 @@ impl Server {
         let row = self.store.escrow(id).await.unwrap().unwrap();
         let stored: Escrow = serde_json::from_str(&row.snapshot).unwrap();
         let (contract, initiator) = (stored.contract.clone(), stored.initiator);
-        let mut replayed = Escrow::create(contract, initiator, stored.created_at).unwrap();
+        let mut replayed = Escrow::create(contract, Opening::by(initiator), stored.created_at).unwrap();
         let journal = self.journal(id).await;
         assert_eq!(row.version, journal.len() as i64 + 1);
         for Entry { event, at } in journal {

@@ -74,7 +74,7 @@ async fn a_repeated_creation_gives_the_escrow_of_the_first() {
         let contract = universe.people.contract(aegis_common::time::Clock::now(&*universe.clock));
         let initiator = contract.buyer.user_id;
         let idempotency = ("key".to_owned(), Hash32([request; 32]));
-        server.handles.create.send(Create { contract, initiator, idempotency })
+        server.handles.create.send(Create { contract, initiator, replaces: None, idempotency })
     };
     let first = create(1).await.unwrap().unwrap();
     let id = first.escrow.contract.escrow_id;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::Status;
+use aegis_common::escrow::state::{CalledOff, Phase, Status};
 use aegis_common::ids::EscrowId;
 use aegis_common::time::SignedDuration;
 
@@ -24,7 +24,9 @@ async fn a_while() {
 
 #[actix::test]
 async fn a_clock_that_jumps_a_week_both_ways_fires_what_is_due_once() {
-    let universe = Universe::new();
+    let mut universe = Universe::new();
+    // Nobody answers here, and it is not of that.
+    universe.options.patience.setup_seconds = u32::MAX;
     let server = universe.start().await;
     let id = server.create(&universe).await;
     let expiry = server.read(id).await.escrow.contract.expires_at;
@@ -46,6 +48,37 @@ async fn a_clock_that_jumps_a_week_both_ways_fires_what_is_due_once() {
     assert_eq!(timers(&server, id).await, 2);
     server.check_replay(id).await;
     server.stop();
+}
+
+#[actix::test]
+async fn an_arbiter_who_does_not_answer_is_let_go_but_not_for_the_time_that_no_server_ran() {
+    let universe = Universe::new();
+    let hours = |hours| universe.clock.step(SignedDuration::from_hours(hours));
+    let server = universe.start().await;
+    let kept = server.create(&universe).await;
+    hours(71);
+    a_while().await;
+    assert_eq!(server.status(kept).await, Status::PendingFunding);
+    server.stop();
+    // Three days are over, two of which nobody could answer.
+    hours(48);
+    let again = universe.start().await;
+    until("the deadline is put off", async || {
+        again.count(kept, |event| matches!(event, Event::Outage { .. })).await == 1
+    })
+    .await;
+    a_while().await;
+    assert_eq!(again.status(kept).await, Status::PendingFunding);
+    let awaited = again.read(kept).await.escrow.awaited.unwrap();
+    // The server had noted that it ran ten seconds before its end at the earliest.
+    assert!((48 * 3_600..=48 * 3_600 + 10).contains(&awaited.put_off), "{}", awaited.put_off);
+    hours(2);
+    until("the arbiter is let go", async || again.status(kept).await == Status::Cancelled).await;
+    let why = CalledOff::ArbiterSilent;
+    assert_eq!(again.read(kept).await.escrow.phase, Phase::Cancelled { why });
+    assert_eq!((timers(&again, kept).await, again.read(kept).await.escrow.wake_at()), (1, None));
+    again.check_replay(kept).await;
+    again.stop();
 }
 
 #[actix::test]

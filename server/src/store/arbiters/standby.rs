@@ -1,0 +1,98 @@
+//! Arbiters whose programs have fallen silent while money depends on them.
+
+use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::time::Timestamp;
+use diesel::prelude::*;
+
+use crate::store::Store;
+use crate::store::commit::{InsertEvent, NewEvent};
+use crate::store::error::StoreError;
+use crate::store::schema::{arbiters, escrows, events};
+use crate::store::types::{DbUuid, page, time};
+
+/// Statuses in which the arbiter may be needed.
+const FUNDED: [&str; 6] =
+    ["BUYER_FUNDED", "ACTIVE", "SELLER_CONFIRMED_ITEM", "DISPUTED", "TIMELOCK_DEFAULT_TRIGGERED", "SETTLING"];
+
+/// An escrow whose arbiter is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unattended {
+    /// Which.
+    pub escrow: EscrowId,
+    /// Buyer, seller and arbiter.
+    pub parties: [UserId; 3],
+}
+
+impl Store {
+    /// Arbiters that were last heard before a moment, and of whom nobody was told since, each with that time; at most `limit`.
+    pub async fn silent_arbiters(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
+        self.read(move |conn, _| {
+            let silent = arbiters::table.filter(arbiters::seen_at.lt(before.as_millisecond()));
+            let untold =
+                arbiters::alerted_at.is_null().or(arbiters::alerted_at.lt(arbiters::seen_at.nullable()));
+            let silent = silent.filter(untold).order((arbiters::seen_at, arbiters::user_id));
+            let silent = silent.limit(page(limit)).select((arbiters::user_id, arbiters::seen_at));
+            let rows: Vec<(DbUuid, i64)> = silent.load(conn)?;
+            rows.into_iter().map(|(id, at)| Ok((UserId(id.into()), time(at)?))).collect()
+        })
+        .await
+    }
+
+    /// Escrows with money in them whose arbiter this is, in order of id, beginning after `after`.
+    pub async fn unattended(
+        &self,
+        arbiter: UserId,
+        after: Option<EscrowId>,
+        limit: usize,
+    ) -> Result<Vec<Unattended>, StoreError> {
+        let (arbiter, after) =
+            (DbUuid::from(arbiter.0), after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into()));
+        self.read(move |conn, _| {
+            let rows = escrows::table.filter(escrows::arbiter_id.eq(arbiter)).filter(escrows::id.gt(after));
+            let rows = rows.filter(escrows::status.eq_any(FUNDED)).order(escrows::id).limit(page(limit));
+            let rows = rows.select((escrows::id, escrows::buyer_id, escrows::seller_id, escrows::arbiter_id));
+            let rows: Vec<(DbUuid, DbUuid, DbUuid, DbUuid)> = rows.load(conn)?;
+            let user = |id: DbUuid| UserId(id.into());
+            Ok(rows
+                .into_iter()
+                .map(|(id, buyer, seller, arbiter)| Unattended {
+                    escrow: EscrowId(id.into()),
+                    parties: [user(buyer), user(seller), user(arbiter)],
+                })
+                .collect())
+        })
+        .await
+    }
+
+    /// Tells people; what was told before, by its id, is not told again.
+    pub async fn tell_once(&self, told: Vec<NewEvent>, at: Timestamp) -> Result<(), StoreError> {
+        self.writer
+            .run(move |conn| {
+                for event in &told {
+                    let known = events::table.filter(events::event_id.eq(DbUuid::from(event.event_id)));
+                    if known.select(events::seq).first::<i64>(conn).optional()?.is_none() {
+                        let event = InsertEvent::encode(event.clone(), at);
+                        diesel::insert_into(events::table).values(event).execute(conn)?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Everybody was told that an arbiter was not heard since a moment.
+    pub async fn alerted(&self, arbiter: UserId, seen_at: Timestamp) -> Result<(), StoreError> {
+        let id = DbUuid::from(arbiter.0);
+        self.writer
+            .run(move |conn| {
+                let row = diesel::update(arbiters::table.find(id));
+                row.set(arbiters::alerted_at.eq(seen_at.as_millisecond())).execute(conn)?;
+                Ok(())
+            })
+            .await
+    }
+}

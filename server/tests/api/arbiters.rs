@@ -1,0 +1,266 @@
+//! Arbiters: offering oneself, being chosen, declining, being replaced.
+
+use std::time::Duration;
+
+use aegis_common::arbiter::Bar;
+use aegis_common::code::Code;
+use aegis_common::escrow::state::{CalledOff, Status};
+use aegis_common::escrow::statement::{Act, SignedStatement};
+use aegis_common::ids::EscrowId;
+use aegis_common::role::Role;
+use aegis_common::time::SignedDuration;
+use aegis_common::wire::account::AccountRole;
+use aegis_common::wire::arbiter::{ArbiterPage, ArbiterView, AssignmentView, DisputePage};
+use aegis_common::wire::escrow::EscrowView;
+use aegis_common::wire::event::EventPage;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::{Person, TestServer, acceptance, problem, said, server};
+
+fn declining(escrow: &EscrowView, role: Role, who: &Person) -> SignedStatement {
+    let mut statement = acceptance(escrow, role, who).statement;
+    statement.act = Act::Decline { reason: "no time this month".to_owned() };
+    statement.sign(&who.signing).unwrap()
+}
+
+async fn post(server: &TestServer, escrow: &EscrowView, who: &Person, signed: &SignedStatement) {
+    let path = format!("/api/v1/escrows/{}/statements", escrow.id);
+    let sent = server.post(&path, who, &said(signed)).send().await.unwrap();
+    assert_eq!(sent.status(), StatusCode::OK, "{}", sent.text().await.unwrap());
+}
+
+async fn read(server: &TestServer, who: &Person, id: EscrowId) -> EscrowView {
+    let sent = server.get(&format!("/api/v1/escrows/{id}"), who).send().await.unwrap();
+    assert_eq!(sent.status(), StatusCode::OK);
+    sent.json().await.unwrap()
+}
+
+/// The escrow that takes another's place, once there is one.
+async fn successor(server: &TestServer, who: &Person, of: EscrowId) -> EscrowView {
+    for _ in 0..600 {
+        let sent = server.get("/api/v1/events?limit=100", who).send().await.unwrap();
+        let page: EventPage = sent.json().await.unwrap();
+        let found =
+            page.events.iter().find(|event| event.kind == "EscrowReplaced" && event.escrow_id == Some(of));
+        if let Some(event) = found {
+            let id = serde_json::from_value(event.payload["by"].clone()).unwrap();
+            return read(server, who, id).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("nothing takes the place of {of}");
+}
+
+#[actix_web::test]
+async fn an_arbiter_who_declines_is_replaced_in_another_escrow_with_the_same_terms() {
+    let server = server().await;
+    let [buyer, seller, ada] = server.people().await;
+    let mut order = server.order(&seller);
+    order["arbiter"] = json!(ada.name);
+    order["sellerDeposit"] = json!("5000000000");
+    let sent = server.create(&buyer, "key", &order).send().await.unwrap();
+    let first: EscrowView = sent.json().await.unwrap();
+    post(&server, &first, &buyer, &acceptance(&first, Role::Buyer, &buyer)).await;
+    post(&server, &first, &ada, &declining(&first, Role::Arbiter, &ada)).await;
+    let ended = read(&server, &buyer, first.id).await;
+    let called_off = Some(CalledOff::Declined { by: Role::Arbiter });
+    assert_eq!((ended.status, ended.called_off), (Status::Cancelled, called_off));
+    // There is nobody else; then there is.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let zoe = server.person("Zoe-arbiter", 4, AccountRole::Arbiter).await;
+    server.clock.advance(SignedDuration::from_mins(11));
+    let again = async |person: Person| Person { token: server.login(&person.name).await.token, ..person };
+    let (buyer, seller, ada, zoe) =
+        (again(buyer).await, again(seller).await, again(ada).await, again(zoe).await);
+    let second = successor(&server, &seller, first.id).await;
+    assert_eq!(second.contract.arbiter.user_id, zoe.view.id);
+    assert_eq!((second.replaces, second.initiator), (Some(first.id), buyer.view.id));
+    let same = aegis_common::escrow::contract::Contract {
+        escrow_id: first.id,
+        arbiter: first.contract.arbiter.clone(),
+        ..second.contract.clone()
+    };
+    assert_eq!(same, first.contract);
+    // Nobody has accepted this one yet, and the first arbiter has nothing to do with it.
+    assert_eq!(second.setup.waiting_for, Role::ALL);
+    let path = format!("/api/v1/escrows/{}", second.id);
+    problem(server.get(&path, &ada).send().await.unwrap(), Code::NotFound).await;
+    // The choice can be read and made again; the one who declined is barred.
+    let path = format!("/api/v1/escrows/{}/assignment", second.id);
+    let sent = server.get(&path, &seller).send().await.unwrap();
+    let AssignmentView { arbiter, replaces, choice, .. } = sent.json().await.unwrap();
+    assert_eq!((arbiter, replaces), (zoe.view.id, Some(first.id)));
+    assert_eq!(choice.chosen().map(|chosen| chosen.user_id), Some(zoe.view.id));
+    let barred = choice.candidates.iter().find(|candidate| candidate.user_id == ada.view.id).unwrap();
+    assert_eq!(choice.bar(barred), Some(Bar::Declined));
+    problem(server.get(&path, &ada).send().await.unwrap(), Code::NotFound).await;
+    // It is replaced once, and not again when its place is asked for by hand.
+    let mut by_hand = order.clone();
+    (by_hand["replaces"], by_hand["arbiter"]) = (json!(first.id), Value::Null);
+    problem(server.create(&buyer, "by-hand", &by_hand).send().await.unwrap(), Code::WrongState).await;
+}
+
+#[actix_web::test]
+async fn a_trader_who_declines_ends_it() {
+    let server = server().await;
+    let [buyer, seller, _] = server.people().await;
+    server.person("Zoe-arbiter", 4, AccountRole::Arbiter).await;
+    let escrow = server.escrow(&buyer, &seller, "key").await;
+    post(&server, &escrow, &seller, &declining(&escrow, Role::Seller, &seller)).await;
+    let ended = read(&server, &buyer, escrow.id).await;
+    assert_eq!(ended.called_off, Some(CalledOff::Declined { by: Role::Seller }));
+    let late = server.post(
+        &format!("/api/v1/escrows/{}/statements", escrow.id),
+        &buyer,
+        &said(&acceptance(&escrow, Role::Buyer, &buyer)),
+    );
+    problem(late.send().await.unwrap(), Code::WrongState).await;
+}
+
+#[actix_web::test]
+async fn what_nobody_else_has_accepted_can_be_edited_by_its_initiator_once() {
+    let server = server().await;
+    let [buyer, seller, _] = server.people().await;
+    let first = server.escrow(&buyer, &seller, "key").await;
+    // Its own acceptance does not count.
+    post(&server, &first, &buyer, &acceptance(&first, Role::Buyer, &buyer)).await;
+    let mut edited = server.order(&seller);
+    (edited["replaces"], edited["title"]) = (json!(first.id), json!("A better bicycle"));
+    problem(server.create(&seller, "not-mine", &edited).send().await.unwrap(), Code::WrongState).await;
+    let mut bad = edited.clone();
+    bad["amount"] = json!("1");
+    problem(server.create(&buyer, "bad", &bad).send().await.unwrap(), Code::BadContract).await;
+    assert_eq!(read(&server, &buyer, first.id).await.status, Status::PendingFunding);
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        let sent = server.create(&buyer, "edit", &edited).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::CREATED, "{}", sent.text().await.unwrap());
+        answers.push(sent.json::<EscrowView>().await.unwrap());
+    }
+    assert_eq!(answers[0].id, answers[1].id);
+    assert_eq!(
+        (answers[0].replaces, answers[0].contract.title.as_str()),
+        (Some(first.id), "A better bicycle")
+    );
+    let ended = read(&server, &seller, first.id).await;
+    assert_eq!((ended.status, ended.called_off), (Status::Cancelled, Some(CalledOff::Deleted)));
+    assert_eq!(successor(&server, &seller, first.id).await.id, answers[0].id);
+    problem(server.create(&buyer, "once-more", &edited).send().await.unwrap(), Code::AlreadyDone).await;
+    // Accepted by another: too late.
+    let second = &answers[0];
+    post(&server, second, &seller, &acceptance(second, Role::Seller, &seller)).await;
+    edited["replaces"] = json!(second.id);
+    problem(server.create(&buyer, "late", &edited).send().await.unwrap(), Code::WrongState).await;
+    // Unknown and foreign ones.
+    for foreign in [EscrowId(uuid::Uuid::now_v7()), first.id] {
+        let mut order = server.order(&seller);
+        order["replaces"] = json!(foreign);
+        let stranger =
+            server.person(&format!("stranger-{}", &foreign.to_string()[30..]), 9, AccountRole::User).await;
+        problem(server.create(&stranger, "foreign", &order).send().await.unwrap(), Code::NotFound).await;
+    }
+}
+
+#[actix_web::test]
+async fn an_arbiter_says_what_it_offers_and_contracts_follow() {
+    let server = server().await;
+    let [buyer, seller, ada] = server.people().await;
+    let offer = async |who: &Person, body: Value| {
+        let sent = server.request(Method::PUT, "/api/v1/me/arbiter").bearer_auth(&who.token).json(&body);
+        sent.send().await.unwrap()
+    };
+    let good = json!({ "about": "Fair and quick.", "languages": ["en", "pt-BR"], "feeBps": 250, "capacity": 2, "accepting": true });
+    problem(offer(&buyer, good.clone()).await, Code::Forbidden).await;
+    for (field, value) in [
+        ("about", json!("x".repeat(2_001))),
+        ("about", json!("bell\u{7}")),
+        ("languages", json!(["english please"])),
+        ("languages", json!(vec!["en"; 17])),
+        ("feeBps", json!(2_501)),
+        ("capacity", json!(10_001)),
+        ("capacity", json!(-1)),
+        ("stars", json!(5)),
+    ] {
+        let mut bad = good.clone();
+        bad[field] = value;
+        problem(offer(&ada, bad).await, Code::Invalid).await;
+    }
+    let view: ArbiterView = offer(&ada, good.clone()).await.json().await.unwrap();
+    assert_eq!((view.fee_bps, view.capacity, view.open, view.available), (250, 2, 0, true));
+    assert_eq!((view.about.as_str(), view.languages.len()), ("Fair and quick.", 2));
+    let first = server.escrow(&buyer, &seller, "first").await;
+    assert_eq!(first.contract.arbiter_fee_bps, 250);
+    server.escrow(&buyer, &seller, "second").await;
+    // It has as many as it takes on.
+    problem(server.create(&buyer, "third", &server.order(&seller)).send().await.unwrap(), Code::NoArbiter)
+        .await;
+    let mut named = server.order(&seller);
+    named["arbiter"] = json!(ada.name);
+    problem(server.create(&buyer, "named", &named).send().await.unwrap(), Code::NoArbiter).await;
+    let sent = server.get("/api/v1/arbiters", &buyer).send().await.unwrap();
+    let page: ArbiterPage = sent.json().await.unwrap();
+    assert_eq!((page.arbiters.len(), page.arbiters[0].open, page.arbiters[0].available), (1, 2, false));
+    // Who trades with a party in an open escrow is no arbiter for it.
+    let zoe = server.person("Zoe-arbiter", 4, AccountRole::Arbiter).await;
+    problem(server.create(&zoe, "trade", &server.order(&seller)).send().await.unwrap(), Code::NoArbiter)
+        .await;
+    let roomy: ArbiterView = offer(&ada, json!({ "accepting": true })).await.json().await.unwrap();
+    assert_eq!((roomy.fee_bps, roomy.capacity, roomy.about.as_str()), (100, 100, ""));
+    let trade = server.create(&zoe, "trade", &server.order(&seller)).send().await.unwrap();
+    assert_eq!(trade.status(), StatusCode::CREATED);
+    named["arbiter"] = json!(zoe.name);
+    let sent = server.create(&buyer, "conflict", &named).send().await.unwrap();
+    problem(sent, Code::ConflictOfInterest).await;
+    // Pages, and names.
+    let sent = server.get("/api/v1/arbiters?limit=1", &buyer).send().await.unwrap();
+    let page: ArbiterPage = sent.json().await.unwrap();
+    let path = format!("/api/v1/arbiters?limit=1&after={}", page.next.unwrap());
+    let rest: ArbiterPage = server.get(&path, &buyer).send().await.unwrap().json().await.unwrap();
+    assert_eq!((rest.arbiters[0].username.as_str(), rest.next), (zoe.name.as_str(), None));
+    problem(server.get("/api/v1/arbiters/nobody", &buyer).send().await.unwrap(), Code::NotFound).await;
+    problem(
+        server.get(&format!("/api/v1/arbiters/{}", buyer.name), &ada).send().await.unwrap(),
+        Code::NotFound,
+    )
+    .await;
+}
+
+#[actix_web::test]
+async fn an_arbiter_who_is_not_heard_is_assigned_nothing_until_it_is() {
+    let server = server().await;
+    let [buyer, seller, ada] = server.people().await;
+    server.clock.advance(SignedDuration::from_hours(25));
+    let again =
+        async |person: &Person| Person { token: server.login(&person.name).await.token, ..person.clone() };
+    let (buyer, ada) = (again(&buyer).await, again(&ada).await);
+    let order = server.order(&seller);
+    problem(server.create(&buyer, "silent", &order).send().await.unwrap(), Code::NoArbiter).await;
+    // Whom both know they may ask all the same.
+    let mut named = order.clone();
+    named["arbiter"] = json!(ada.name);
+    assert_eq!(server.create(&buyer, "named", &named).send().await.unwrap().status(), StatusCode::CREATED);
+    let beat = async |who: &Person| {
+        server.post("/api/v1/me/arbiter/heartbeat", who, &json!({})).send().await.unwrap()
+    };
+    problem(beat(&buyer).await, Code::Forbidden).await;
+    assert_eq!(beat(&ada).await.status(), StatusCode::NO_CONTENT);
+    assert_eq!(server.create(&buyer, "heard", &order).send().await.unwrap().status(), StatusCode::CREATED);
+}
+
+#[actix_web::test]
+async fn the_queue_of_disputes_is_for_those_who_rule_and_those_who_run_the_server() {
+    let server = server().await;
+    let [buyer, _, ada] = server.people().await;
+    let operator = server.person("the-operator", 9, AccountRole::Operator).await;
+    let ask = async |who: &Person, query: &str| {
+        server.get(&format!("/api/v1/disputes{query}"), who).send().await.unwrap()
+    };
+    problem(ask(&buyer, "").await, Code::Forbidden).await;
+    for who in [&ada, &operator] {
+        let page: DisputePage = ask(who, "").await.json().await.unwrap();
+        assert!(page.disputes.is_empty() && page.next.is_none());
+        problem(ask(who, "?after=yesterday").await, Code::Invalid).await;
+        problem(ask(who, "?limit=0").await, Code::Invalid).await;
+    }
+}
