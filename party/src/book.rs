@@ -459,6 +459,7 @@ pub fn is_decision(act: &Act) -> bool {
             | Act::Dispute { .. }
             | Act::Settle { .. }
             | Act::Cancel {}
+            | Act::Decline { .. }
             | Act::Ruling { .. }
     )
 }

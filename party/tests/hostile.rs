@@ -159,6 +159,7 @@ fn a_contract_that_is_not_what_was_asked_for_is_found_out_field_by_field() {
         expires_at: made.expires_at,
         finality_depth: Some(made.finality_depth),
         cosign_seconds: Some(made.cosign_seconds),
+        replaces: None,
     };
     asked_for(&request, &made, Role::Buyer).unwrap();
     let late = made.expires_at.checked_add(SignedDuration::from_hours(1)).unwrap();

@@ -3,6 +3,7 @@
 
 mod access;
 mod account;
+mod arbiter;
 mod backup;
 mod factor;
 mod fund;
@@ -103,6 +104,14 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Say that you do not want it, before money can come. Where the arbiter does, the server looks for another, in another escrow.
+    Decline {
+        #[command(flatten)]
+        which: Which,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
     /// Show what you have to pay and where: address from your own wallet, URI and QR code.
     Fund(Which),
     /// Buyer: all is well, pay the seller. Seller: I have delivered.
@@ -156,6 +165,9 @@ enum Command {
         /// The file.
         file: PathBuf,
     },
+    /// Who can be asked to arbitrate; what you offer as one; what waits for your ruling.
+    #[command(subcommand)]
+    Arbiter(arbiter::Command),
     /// Copy keys and wallet key files (never caches) to a folder, or sealed to the server.
     Backup(backup::Backup),
     /// Prove that an escrow's wallet can be restored from its keys alone. Not while `aegis run` is active.
@@ -302,6 +314,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Accept { which, trust_first_use, yes } => {
             trade::accept(context, which, trust_first_use, yes).await
         }
+        Command::Decline { which, reason } => trade::say(context, which, trade::decline(reason)).await,
         Command::Fund(which) => fund::fund(context, which).await,
         Command::Confirm(which) => trade::say(context, which, trade::confirm()).await,
         Command::Refund(which) => trade::say(context, which, trade::refund()).await,
@@ -317,6 +330,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Verify(which) => show::verify(context, which).await,
         Command::Tell(which) => show::tell(context, which),
         Command::Hear { which, file } => trade::hear(context, which, &file).await,
+        Command::Arbiter(command) => arbiter::arbiter(context, command).await,
         Command::Backup(backup) => backup::backup(context, backup).await,
         Command::RestoreCheck { which, wallet } => run::restore_check(context, which, wallet).await,
         Command::Run(run) => run::run(context, run).await,

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aegis_common::code::Code;
 use aegis_common::time::Clock;
 use clap::{Args, Subcommand};
 
 use super::{Context, Desk, Which, output};
+use crate::client::Client;
 use crate::daemon::Daemon;
 use crate::engine::EngineError;
 use crate::engine::payout::SystemClock;
@@ -146,9 +148,26 @@ pub async fn run(context: &Context, run: Run) -> Result<(), EngineError> {
     };
     tokio::select! {
         () = engine.run(run.once, &tell) => {}
+        () = beat(&engine.desk.client) => {}
         () = stopped() => {}
     }
     Ok(engine.wallet.stop().await?)
+}
+
+/// Between two signs of life of an arbiter's program.
+const BEAT: Duration = Duration::from_secs(60);
+
+/// Tells the server that an arbiter's program is there: one that is not heard is assigned nothing. Never ends.
+async fn beat(client: &Client) {
+    loop {
+        // Whoever is no arbiter has nothing to tell, until it is made one: one small request an hour finds out.
+        let pause = match client.heartbeat().await {
+            Err(error) if error.code() == Some(Code::Forbidden) => 60 * BEAT,
+            // The engine tells of a server that is away.
+            _ => BEAT,
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 #[derive(serde::Serialize)]

@@ -8,6 +8,7 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::DefaultOutcome;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::{Act, SignedStatement};
+use aegis_common::ids::EscrowId;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
 use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
 use clap::{Args, ValueEnum};
@@ -62,6 +63,9 @@ pub struct Create {
     /// Seconds until a silent signer is replaced.
     #[arg(long)]
     cosign_seconds: Option<u32>,
+    /// An escrow of yours that nobody else has accepted: it is deleted, and this one takes its place.
+    #[arg(long)]
+    replaces: Option<EscrowId>,
 }
 
 /// The default outcome, by its name.
@@ -149,6 +153,7 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
         expires_at: aegis_common::time::to_millis(parse_expiry(&create.expires, Timestamp::now())?),
         finality_depth: create.finality,
         cosign_seconds: create.cosign_seconds,
+        replaces: create.replaces,
     };
     let key = uuid::Uuid::now_v7().to_string();
     let view = create_once(&desk.client, &body, &key).await?;
@@ -233,6 +238,10 @@ pub fn refund() -> Result<Act, EngineError> {
 
 pub fn dispute(reason: String) -> Result<Act, EngineError> {
     Ok(Act::Dispute { reason })
+}
+
+pub fn decline(reason: String) -> Result<Act, EngineError> {
+    Ok(Act::Decline { reason })
 }
 
 pub fn cancel() -> Result<Act, EngineError> {

@@ -1,12 +1,13 @@
 //! The account: what it shows, its credentials, its backups.
 
-use aegis_common::ids::{InvitationId, PasskeyId, SessionId};
+use aegis_common::ids::{InvitationId, PasskeyId, SessionId, UserId};
 use aegis_common::wire::account::{
     ApiKeyRequest, ApiKeys, AuditPage, BackupCodes, BackupView, Backups, InvitationRequest, Invitations,
     MeView, NewApiKey, NewInvitation, Passkeys, PasswordRequest, PayoutAddressRequest, PrekeyStock,
     PrekeysRequest, ProfileRequest, RegisterRequest, ResetRequest, Sessions, TotpCode, TotpEnrolment,
     UserPage, UserView, bounds,
 };
+use aegis_common::wire::arbiter::{ArbiterPage, ArbiterProfile, ArbiterView, DisputePage};
 use reqwest::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +60,33 @@ impl Client {
     /// Sets a password by the word of the signing key. Every session ends.
     pub async fn reset_password(&self, request: &ResetRequest) -> Result<(), ClientError> {
         send(self.request(Method::POST, "/auth/reset").json(request)).await.map(drop)
+    }
+
+    /// Says that an arbiter's program is there.
+    pub async fn heartbeat(&self) -> Result<(), ClientError> {
+        self.call(self.request(Method::POST, "/me/arbiter/heartbeat")).await.map(drop)
+    }
+
+    /// Changes what an arbiter offers.
+    pub async fn set_offer(&self, offer: &ArbiterProfile) -> Result<ArbiterView, ClientError> {
+        self.with(Method::PUT, "/me/arbiter", offer).await
+    }
+
+    /// A page of those who can be asked to arbitrate.
+    pub async fn arbiters(&self, after: Option<UserId>) -> Result<ArbiterPage, ClientError> {
+        let after = after.map_or(String::new(), |id| format!("&after={id}"));
+        self.get(&format!("/arbiters?limit=100{after}")).await
+    }
+
+    /// One arbiter.
+    pub async fn arbiter(&self, username: &str) -> Result<ArbiterView, ClientError> {
+        self.get(&format!("/arbiters/{username}")).await
+    }
+
+    /// A page of the disputes that wait for this account's ruling; of all, for those who run the server.
+    pub async fn disputes(&self, after: Option<&str>) -> Result<DisputePage, ClientError> {
+        let after = after.map_or(String::new(), |at| format!("&after={at}"));
+        self.get(&format!("/disputes?limit=100{after}")).await
     }
 
     /// How many prekeys are left.
