@@ -11,7 +11,9 @@ pub mod escrow;
 pub mod hash;
 pub mod identity;
 pub mod ids;
+pub mod language;
 pub mod multisig;
+pub mod reputation;
 pub mod role;
 mod schema;
 #[cfg(any(test, feature = "testing"))]

@@ -226,6 +226,9 @@ pub struct Escrow {
     pub deposits: Deposits,
     /// The traders' standing offers to settle.
     pub offers: Vec<(Role, Outcome)>,
+    /// Who called the arbiter first, if anybody did.
+    #[serde(default)]
+    pub disputed_by: Option<Role>,
     /// Expiry warnings that are past.
     pub warned: usize,
     /// What events have led to.
@@ -251,6 +254,7 @@ impl Escrow {
             setup: Setup::default(),
             deposits: Deposits::default(),
             offers: Vec::new(),
+            disputed_by: None,
             phase: Phase::Open { seller_confirmed: false },
         };
         escrow.await_anew(None, now);

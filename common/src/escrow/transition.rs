@@ -227,7 +227,8 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
             Ok(open(settle(Outcome::Refund, Authority::Seller)))
         }
         (Act::Dispute { .. }, Role::Buyer | Role::Seller) if status.is_funded() => {
-            Ok(open(Phase::Disputed { by: role, statement: hash, since: now }))
+            let phase = Phase::Disputed { by: role, statement: hash, since: now };
+            Ok((Escrow { phase, disputed_by: Some(role), ..escrow.clone() }, Vec::new()))
         }
         (Act::Ruling { outcome, .. }, Role::Arbiter) if status == Status::Disputed => {
             outcome.parts(escrow.contract.amount).ok_or(PayoutError::BadSplit)?;

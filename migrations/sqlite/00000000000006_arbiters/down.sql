@@ -1,3 +1,4 @@
+DROP TABLE tallies;
 DROP INDEX escrows_disputed;
 DROP INDEX escrows_open_seller;
 DROP INDEX escrows_open_buyer;

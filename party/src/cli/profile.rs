@@ -1,6 +1,7 @@
 //! What the account shows and chooses, and what it has at the server.
 
 use aegis_common::address::Address;
+use aegis_common::reputation::VolumeBand;
 use aegis_common::username::is_username;
 use aegis_common::wire::account::{
     MeView, PayoutAddressRequest, PrekeyStock, ProfileRequest, Settings, UserView, bounds,
@@ -114,7 +115,18 @@ fn profile_text(me: &MeView) -> String {
 
 fn reputation(user: &UserView) -> String {
     let of = user.reputation;
-    format!("{} released, {} refunded, {} split", of.released, of.refunded, of.split)
+    let disputes = format!("{} disputed ({} won, {} lost)", of.disputed, of.won, of.lost);
+    let traded = match of.volume {
+        VolumeBand::None => "nothing",
+        VolumeBand::Under1 => "less than 1 XMR",
+        VolumeBand::Under10 => "1 to 10 XMR",
+        VolumeBand::Under100 => "10 to 100 XMR",
+        VolumeBand::Under1000 => "100 to 1000 XMR",
+        VolumeBand::From1000 => "1000 XMR or more",
+    };
+    let day = of.since.strftime("%F");
+    let ended = format!("{} released, {} refunded, {} split", of.released, of.refunded, of.split);
+    format!("{ended}, {disputes}, {traded} in all, since {day}")
 }
 
 pub async fn users(

@@ -13,6 +13,7 @@ use aegis_common::address::Network;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::ids::SessionId;
 use aegis_common::testing::{Cast, START, address, contract};
+use aegis_common::reputation::Tally;
 use aegis_common::wire::account::{AccountRole, LoggedIn, LoginAnswer, Reputation, UserView};
 use uuid::Uuid;
 
@@ -29,7 +30,7 @@ pub fn user() -> UserView {
         identity_key: buyer.party.identity_key,
         fingerprint: buyer.party.fingerprint,
         signing_key: buyer.party.signing_key,
-        reputation: Reputation::default(),
+        reputation: Reputation::of(&Tally::default(), START),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What people show, choose and are, and finding them.
 
 use aegis_common::address::Address;
-use aegis_common::escrow::state::Status;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::UserId;
+use aegis_common::language::is_language_tag;
 use aegis_common::username::is_username;
 use aegis_common::wire::account::{
     AccountRole, MeView, ProfileRequest, Reputation, Settings, UserPage, UserView, UsernameView, bounds,
@@ -13,9 +13,6 @@ use serde_json::json;
 
 use super::{AccountError, Accounts, Origin, Who, refuse, shown, steers, stored};
 use crate::store::{Note, Shown, UserRow};
-
-/// The ends that make a reputation, in the order of [`Reputation`]'s fields.
-const ENDS: [Status; 3] = [Status::CompletedReleased, Status::CompletedRefunded, Status::CompletedSplit];
 
 impl Accounts {
     /// One's own account.
@@ -131,12 +128,12 @@ impl Accounts {
     }
 
     async fn views(&self, rows: Vec<UserRow>) -> Result<Vec<UserView>, AccountError> {
-        let shown = self.store.shown(rows, ENDS.map(Status::wire)).await?;
+        let shown = self.store.shown(rows).await?;
         Ok(shown.into_iter().map(user_view).collect())
     }
 }
 
-fn user_view(Shown { row, display_name, ended: [released, refunded, split] }: Shown<3>) -> UserView {
+fn user_view(Shown { row, display_name, tally }: Shown) -> UserView {
     UserView {
         id: row.id,
         username: row.username,
@@ -145,7 +142,7 @@ fn user_view(Shown { row, display_name, ended: [released, refunded, split] }: Sh
         identity_key: row.identity_key,
         fingerprint: Hash32::sha256(&row.identity_key.0),
         signing_key: row.signing_key,
-        reputation: Reputation { released, refunded, split },
+        reputation: Reputation::of(&tally, row.created_at),
     }
 }
 
@@ -161,11 +158,7 @@ fn check_settings(settings: &Settings) -> Result<(), AccountError> {
         }
     }
     if let Some(tag) = &settings.locale {
-        let part =
-            |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
-        let language = tag.split('-').next().unwrap_or_default();
-        let fits = tag.len() <= 35 && tag.split('-').all(part);
-        if !fits || language.len() < 2 || !language.bytes().all(|b| b.is_ascii_alphabetic()) {
+        if !is_language_tag(tag) {
             return refuse("locale", "must be a language tag, e.g. en or pt-BR");
         }
     }

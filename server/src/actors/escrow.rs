@@ -11,6 +11,7 @@ use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, Wr
 use aegis_common::escrow::event::Event;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
+use aegis_common::reputation::Ending;
 use aegis_common::time::Timestamp;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
@@ -258,6 +259,7 @@ impl Desk {
             idempotency: None,
             view_key: attested.map(|key| Zeroizing::new(key.view_secret().to_bytes())),
             spend_keys: attested.map(|key| *key.spend_keys()),
+            ending: Ending::of(&next.escrow, now).filter(|_| !held.escrow.status().is_over()),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use aegis_common::hash::Key32;
 use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::reputation::Ending;
 use aegis_common::time::Timestamp;
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -16,6 +17,7 @@ use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
 use super::schema::{escrows, events, idempotency, journal};
+use super::tallies::count;
 use super::types::{DbUuid, impossible};
 
 /// Longest text column in bytes: a snapshot with all its rounds and proofs stays far below.
@@ -63,6 +65,8 @@ pub struct Commit {
     pub idempotency: Option<IdempotencyRow>,
     /// The view key to seal beside the escrow; `None` keeps what is there.
     pub view_key: Option<Zeroizing<[u8; 32]>>,
+    /// How the escrow ends with this change: counted for its parties.
+    pub ending: Option<Ending>,
     /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
     pub spend_keys: Option<[Key32; 3]>,
 }
@@ -85,6 +89,7 @@ struct Prepared {
     journal: Option<RawJournal>,
     events: Vec<InsertEvent>,
     idempotency: Option<RawIdempotency>,
+    ending: Option<Ending>,
 }
 
 impl Store {
@@ -98,7 +103,8 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys } = commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending } =
+            commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {
@@ -127,6 +133,7 @@ impl Store {
             journal: journal.map(RawJournal::encode),
             events: events.into_iter().map(|event| InsertEvent::encode(event, at)).collect(),
             idempotency: idempotency.map(RawIdempotency::encode),
+            ending,
         })
     }
 }
@@ -175,6 +182,9 @@ impl Prepared {
         }
         if let Some(row) = &self.journal {
             native!(conn, c => diesel::insert_into(journal::table).values(row).execute(c))?;
+        }
+        if let Some(ending) = &self.ending {
+            count(conn, ending)?;
         }
         for event in &self.events {
             native!(conn, c => diesel::insert_into(events::table).values(event).execute(c))?;

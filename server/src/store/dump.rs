@@ -29,8 +29,9 @@ use super::keys::{RawSealKey, RawTokenKey, seed_cell};
 use super::schema::{
     arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled,
     escrows, events, heartbeat, idempotency, invitations, journal, outages, outbox_cursor, passkeys, prekeys,
-    profiles, reset_signatures, seal_keys, sessions, token_keys, totp, users, vacancies, wallet_backups,
+    profiles, reset_signatures, seal_keys, sessions, tallies, token_keys, totp, users, vacancies, wallet_backups,
 };
+use super::tallies::RawTally;
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
 use super::users::RawUser;
 use crate::crypto::SealError;
@@ -211,6 +212,7 @@ impl Store {
             });
             dump!(conn, disabled, Disabled, [user_id], |row| tell("disabled", columns(row)?));
             dump!(conn, seal_keys, RawSealKey, [key_id], |row| tell("seal_keys", columns(row)?));
+            dump!(conn, tallies, RawTally, [user_id], |row| tell("tallies", columns(row)?));
             dump!(conn, arbiters, RawArbiter, [user_id], |row| tell("arbiters", columns(row)?));
             dump!(conn, assignments, RawAssignment, [escrow_id], |row| tell("assignments", columns(row)?));
             dump!(conn, vacancies, RawVacancy, [escrow_id], |row| tell("vacancies", columns(row)?));

@@ -23,6 +23,7 @@ mod keys;
 mod rotation;
 mod schema;
 mod swap;
+mod tallies;
 mod types;
 mod users;
 mod writer;

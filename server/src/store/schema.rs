@@ -290,4 +290,19 @@ table! {
     }
 }
 
+table! {
+    tallies (user_id) {
+        user_id -> Binary,
+        released -> BigInt,
+        refunded -> BigInt,
+        split -> BigInt,
+        disputed -> BigInt,
+        won -> BigInt,
+        lost -> BigInt,
+        volume -> BigInt,
+        arbitrated -> BigInt,
+        ruled -> BigInt,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(arbiters, assignments, disabled, escrows, sessions, users);

@@ -85,6 +85,7 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
         idempotency: None,
         view_key: None,
         spend_keys: None,
+        ending: None,
     };
     server.state.store.commit(commit).await.unwrap();
 }

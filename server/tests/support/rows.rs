@@ -85,6 +85,7 @@ pub fn opening([buyer, seller, arbiter]: [UserId; 3]) -> Commit {
         idempotency: None,
         view_key: None,
         spend_keys: None,
+        ending: None,
     };
     furnish(&mut commit);
     commit

@@ -6,6 +6,7 @@ use super::AccountRole;
 use crate::address::Address;
 use crate::hash::{Hash32, Key32};
 use crate::ids::UserId;
+use crate::reputation::{Tally, VolumeBand};
 use crate::time::Timestamp;
 
 /// An account as everybody may see it.
@@ -30,16 +31,39 @@ pub struct UserView {
     pub reputation: Reputation,
 }
 
-/// What an account's finished escrows say, as a trader. Nobody sets it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// What an account's finished escrows say. Nobody sets it: anybody who has their journals can count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reputation {
-    /// The seller was paid.
+    /// When the account was made.
+    pub since: Timestamp,
+    /// As a trader: the seller was paid.
     pub released: u64,
     /// The buyer got the money back.
     pub refunded: u64,
     /// The amount was divided.
     pub split: u64,
+    /// One of the two had called the arbiter.
+    pub disputed: u64,
+    /// The arbiter ruled for this account.
+    pub won: u64,
+    /// The arbiter ruled for the other.
+    pub lost: u64,
+    /// Prices together.
+    pub volume: VolumeBand,
+    /// As an arbiter: escrows that were paid out.
+    pub arbitrated: u64,
+    /// Of these, how many by its ruling.
+    pub ruled: u64,
+}
+
+impl Reputation {
+    /// Of an account made at a moment.
+    pub fn of(tally: &Tally, since: Timestamp) -> Self {
+        let Tally { released, refunded, split, disputed, won, lost, volume, arbitrated, ruled } = *tally;
+        let volume = VolumeBand::of(volume);
+        Self { since, released, refunded, split, disputed, won, lost, volume, arbitrated, ruled }
+    }
 }
 
 /// A page of accounts.

@@ -20,6 +20,7 @@ const COMMON: Floors = &[
     ("role", 1),
     ("ids", 1),
     ("username", 1),
+    ("language", 1),
     ("canonical", 2),
     ("address", 2),
     ("arbiter", 3),
@@ -27,9 +28,10 @@ const COMMON: Floors = &[
     ("multisig", 3),
     ("chain", 3),
     ("escrow", 4),
-    ("wire", 5),
-    ("testing", 6),
-    ("lib", 7),
+    ("reputation", 5),
+    ("wire", 6),
+    ("testing", 7),
+    ("lib", 8),
 ];
 
 const SERVER: Floors = &[

@@ -1,8 +1,8 @@
 //! What people show and choose, and finding them.
 
 use aegis_common::ids::UserId;
+use aegis_common::reputation::Tally;
 use aegis_common::time::Timestamp;
-use diesel::dsl::count_star;
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -10,8 +10,9 @@ use crate::store::Store;
 use crate::store::commit::check_text;
 use crate::store::dump::as_json;
 use crate::store::error::StoreError;
-use crate::store::schema::{escrows, profiles, users};
-use crate::store::types::{DbUuid, natural, page};
+use crate::store::schema::{profiles, users};
+use crate::store::tallies::tally;
+use crate::store::types::{DbUuid, page};
 use crate::store::users::{RawUser, UserRow};
 
 /// What a person shows and chooses.
@@ -25,13 +26,13 @@ pub struct ProfileRow {
 
 /// What everybody may see of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown<const N: usize> {
+pub struct Shown {
     /// The account.
     pub row: UserRow,
     /// May be empty.
     pub display_name: String,
-    /// How many escrows ended in each of the ways that were asked for.
-    pub ended: [u64; N],
+    /// What its finished escrows say.
+    pub tally: Tally,
 }
 
 #[derive(Queryable, Insertable, AsChangeset, Serialize)]
@@ -108,30 +109,14 @@ impl Store {
         .await
     }
 
-    /// What everybody may see of accounts: what they show, and how many of their escrows as traders ended so.
-    pub async fn shown<const N: usize>(
-        &self,
-        rows: Vec<UserRow>,
-        ends: [&'static str; N],
-    ) -> Result<Vec<Shown<N>>, StoreError> {
+    /// What everybody may see of accounts.
+    pub async fn shown(&self, rows: Vec<UserRow>) -> Result<Vec<Shown>, StoreError> {
         self.read(move |conn, _| {
             let shown = |row: UserRow| {
                 let user = DbUuid::from(row.id.0);
                 let name = profiles::table.find(user).select(profiles::display_name);
                 let display_name = name.first(conn).optional()?.unwrap_or_default();
-                let all = || escrows::table.filter(escrows::status.eq_any(ends)).group_by(escrows::status);
-                let counted = (escrows::status, count_star());
-                let mut rows: Vec<(String, i64)> =
-                    all().filter(escrows::buyer_id.eq(user)).select(counted).load(conn)?;
-                rows.extend(
-                    all().filter(escrows::seller_id.eq(user)).select(counted).load::<(String, i64)>(conn)?,
-                );
-                let mut ended = [0; N];
-                for (status, count) in rows {
-                    let end = ends.iter().zip(&mut ended).find(|(end, _)| **end == status);
-                    end.map_or(Ok(()), |(_, sum)| natural(count).map(|count| *sum += count))?;
-                }
-                Ok(Shown { row, display_name, ended })
+                Ok(Shown { row, display_name, tally: tally(conn, user)? })
             };
             rows.into_iter().map(shown).collect()
         })
