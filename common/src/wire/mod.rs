@@ -6,3 +6,5 @@ pub mod account;
 pub mod escrow;
 pub mod event;
 pub mod problem;
+pub mod wallet;
+pub mod webhook;
