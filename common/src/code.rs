@@ -69,6 +69,15 @@ codes! {
     NoArbiter "no_arbiter" 409 "No arbiter is available for these parties.";
     ConflictOfInterest "conflict_of_interest" 409 "That arbiter trades with one of the parties.";
     UnknownUser "unknown_user" 422 "One of the named users does not exist or cannot take that part.";
+    // What is called outside
+    UrlNotAllowed "url_not_allowed" 422 "The server does not call that address.";
+    TorOff "tor_off" 409 "This server has no Tor proxy, so it reaches nothing over Tor.";
+    WalletMissing "wallet_missing" 409 "No wallet is connected.";
+    WalletCall "wallet_call" 422 "Only calls that read are passed on to a wallet.";
+    WalletUnreachable "wallet_unreachable" 502 "The wallet can't be reached.";
+    WalletLogin "wallet_login" 502 "The wallet refuses the login.";
+    WalletAnswer "wallet_answer" 502 "The wallet's answer is too long or no answer at all.";
+    WalletRefused "wallet_refused" 502 "The wallet refuses the call.";
     // Addresses and contract
     BadAddress "bad_address" 422 "That is not a valid Monero address.";
     ForeignNetwork "foreign_network" 422 "The address belongs to another Monero network.";

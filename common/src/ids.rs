@@ -48,3 +48,11 @@ id!(
     /// An invitation.
     InvitationId
 );
+id!(
+    /// A webhook.
+    WebhookId
+);
+id!(
+    /// One call of a webhook, with all its attempts.
+    DeliveryId
+);

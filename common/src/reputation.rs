@@ -217,8 +217,14 @@ mod tests {
         assert_eq!(VolumeBand::of(Piconero::ZERO), VolumeBand::None);
         assert_eq!(VolumeBand::of(Piconero(1)), VolumeBand::Under1);
         assert_eq!(VolumeBand::of(Piconero(Piconero::XMR.0 - 1)), VolumeBand::Under1);
-        assert_eq!([xmr(1), xmr(9), xmr(10)], [VolumeBand::Under10, VolumeBand::Under10, VolumeBand::Under100]);
-        assert_eq!([xmr(99), xmr(999), xmr(1000)], [VolumeBand::Under100, VolumeBand::Under1000, VolumeBand::From1000]);
+        assert_eq!(
+            [xmr(1), xmr(9), xmr(10)],
+            [VolumeBand::Under10, VolumeBand::Under10, VolumeBand::Under100]
+        );
+        assert_eq!(
+            [xmr(99), xmr(999), xmr(1000)],
+            [VolumeBand::Under100, VolumeBand::Under1000, VolumeBand::From1000]
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod arbiters;
 mod credentials;
 #[path = "store/durability.rs"]
 mod durability;
+#[path = "store/outside.rs"]
+mod outside;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/rows.rs"]
@@ -63,6 +65,7 @@ async fn contract(url: &DatabaseUrl) {
 
     arbiters::arbiters(&store).await;
     credentials::credentials(url, &store).await;
+    outside::outside(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;
     whole::dump(url, &store).await;

@@ -7,3 +7,5 @@ pub mod arbiter;
 pub mod escrow;
 pub mod event;
 pub mod problem;
+pub mod wallet;
+pub mod webhook;

@@ -12,8 +12,8 @@ use aegis::keys::{KeyStore, Profile, Secret};
 use aegis_common::address::Network;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::ids::SessionId;
-use aegis_common::testing::{Cast, START, address, contract};
 use aegis_common::reputation::Tally;
+use aegis_common::testing::{Cast, START, address, contract};
 use aegis_common::wire::account::{AccountRole, LoggedIn, LoginAnswer, Reputation, UserView};
 use uuid::Uuid;
 

@@ -20,6 +20,8 @@ mod refusals;
 pub mod tickets;
 pub mod trace;
 pub mod users;
+pub mod wallet;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -28,12 +30,13 @@ use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use futures_util::future::BoxFuture;
 
-use crate::accounts::Accounts;
+use crate::accounts::{Accounts, Origin, Who};
 use crate::actors::message::{Create, Refusal, Tell};
 use crate::actors::sessions::Sessions;
 use crate::actors::{self, ChainTip};
 use crate::arbiters::Arbiters;
 use crate::escrows::{Drafts, Escrows};
+use crate::integrations::{Actor, Integrations};
 use crate::node::NodeStatus;
 use crate::store::Store;
 use limits::RateLimits;
@@ -49,6 +52,8 @@ pub struct State {
     pub store: Store,
     /// Accounts.
     pub accounts: Accounts,
+    /// Webhooks and wallets.
+    pub integrations: Integrations,
     /// Making contracts.
     pub drafts: Drafts,
     /// Arbiters.
@@ -79,6 +84,11 @@ pub struct State {
 
 /// Most items of one page, and how many there are where a request names no number.
 pub const PAGE: (usize, usize) = (100, 50);
+
+/// Whose act a request is, for the audit.
+fn actor(who: &Who, origin: Origin) -> Actor {
+    Actor { user: who.user, session: who.session, network: origin.network() }
+}
 
 /// The number of items a page shall have.
 fn page(limit: Option<usize>) -> Result<usize, ApiError> {

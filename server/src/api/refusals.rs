@@ -11,6 +11,8 @@ use crate::actors::message::Refusal;
 use crate::arbiters::ArbiterError;
 use crate::crypto::password::PasswordError;
 use crate::escrows::{DraftError, ReadError};
+use crate::integrations::IntegrationError;
+use crate::outside::OutsideError;
 use crate::store::StoreError;
 
 impl From<StoreError> for ApiError {
@@ -69,6 +71,43 @@ impl From<AccountError> for ApiError {
             | AccountError::Totp(_)
             | AccountError::Failed(_)
             | AccountError::Inconsistent(_) => Self::failure(Code::Internal, &error),
+        }
+    }
+}
+
+/// What is wrong with a URL, and what became of a call of it.
+fn outside(error: &OutsideError, code: Code, said: String) -> ApiError {
+    let code = match error {
+        OutsideError::Url(_) | OutsideError::Address => Code::UrlNotAllowed,
+        OutsideError::TorOff => return ApiError::of(Code::TorOff),
+        OutsideError::TooLong(_) => Code::WalletAnswer,
+        _ => code,
+    };
+    ApiError::new(code, said)
+}
+
+impl From<IntegrationError> for ApiError {
+    fn from(error: IntegrationError) -> Self {
+        let said = error.to_string();
+        match error {
+            IntegrationError::Field { field, why } => Self::invalid(field, why),
+            IntegrationError::Url(error) => outside(&error, Code::UrlNotAllowed, said),
+            IntegrationError::LimitReached(_) => Self::new(Code::LimitReached, said),
+            IntegrationError::Limited { seconds } => {
+                Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, said) }
+            }
+            IntegrationError::Busy => Self::new(Code::Busy, said),
+            IntegrationError::Unknown => Self::of(Code::NotFound),
+            IntegrationError::NoWallet => Self::of(Code::WalletMissing),
+            IntegrationError::Call(why) => Self::new(Code::WalletCall, why),
+            IntegrationError::Wallet(error) => outside(&error, Code::WalletUnreachable, said),
+            IntegrationError::WalletLogin => Self::of(Code::WalletLogin),
+            IntegrationError::WalletAnswer(why) => Self::new(Code::WalletAnswer, why),
+            IntegrationError::WalletRefused(why) => Self::new(Code::WalletRefused, why),
+            IntegrationError::Store(error) => error.into(),
+            IntegrationError::Inconsistent(_) | IntegrationError::Failed(_) => {
+                Self::failure(Code::Internal, &said)
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::store::{Store, StoreError};
 
 /// How long a creation can be repeated under its key.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
+/// How long the log of deliveries is kept, and what no receiver has taken.
+const DELIVERIES: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Longer than any challenge, or the window of a password reset.
 const BEGUN: SignedDuration = SignedDuration::from_hours(1);
 /// Between two readings of the key file: a rotation waits for as long.
@@ -94,6 +96,7 @@ impl House {
         while store.purge_notices(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_assignments(ago(KEPT), BATCH).await? == BATCH {}
         while store.purge_invitations(ago(self.audit), BATCH).await? == BATCH {}
+        while store.purge_deliveries(ago(DELIVERIES), BATCH).await? == BATCH {}
         Ok(())
     }
 }

@@ -43,6 +43,8 @@ use crate::crypto::Keyring;
 use crate::crypto::breached::Breached;
 use crate::crypto::password::Passwords;
 use crate::escrows::{ArbiterTerms, Drafts, Escrows, PlatformTerms, Terms};
+use crate::integrations::{Courier, Integrations};
+use crate::outside::{Door, System};
 use crate::store::{Store, StoreOptions};
 use crate::ws::Timing;
 
@@ -154,8 +156,11 @@ pub fn start(
     let sessions = actors.sessions.clone();
     // Unbounded, but sent once for each session, and sessions are bounded. Must not be lost.
     accounts.on_ended(Box::new(move |session| sessions.do_send(SessionOver(session))));
+    let door = Door::new(&config.outside, Arc::new(System)).context("the door to what users name")?;
+    actix::spawn(Courier::new(store.clone(), door.clone(), Arc::clone(&clock)).run());
     let state = State {
         accounts,
+        integrations: Integrations::new(store.clone(), door, Arc::clone(&clock)),
         drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
         arbiters: arbiters(config, store.clone(), Arc::clone(&clock)),
         escrows: Escrows::new(store.clone()),

@@ -11,7 +11,9 @@ use utoipa_actix_web::AppExt;
 
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
-use crate::api::{access, arbiters, auth, backups, docs, escrows, events, factors, health, me, users};
+use crate::api::{
+    access, arbiters, auth, backups, docs, escrows, events, factors, health, me, users, wallet, webhooks,
+};
 use crate::ws;
 
 /// A method at an address, and whom it serves.
@@ -78,6 +80,19 @@ routes! {
     GET "/api/v1/me/backups" => backups::list, Login;
     GET "/api/v1/me/backups/{version}" => backups::pull, Fresh;
     DELETE "/api/v1/me/backups/{version}" => backups::remove, Fresh;
+    PUT "/api/v1/me/wallet" => wallet::connect, Fresh;
+    GET "/api/v1/me/wallet" => wallet::show, Login;
+    DELETE "/api/v1/me/wallet" => wallet::disconnect, Fresh;
+    POST "/api/v1/me/wallet/rpc" => wallet::call, Login;
+    POST "/api/v1/webhooks" => webhooks::make, Fresh;
+    GET "/api/v1/webhooks" => webhooks::list, Read;
+    GET "/api/v1/webhooks/{id}" => webhooks::one, Read;
+    PATCH "/api/v1/webhooks/{id}" => webhooks::change, Fresh;
+    DELETE "/api/v1/webhooks/{id}" => webhooks::remove, Fresh;
+    POST "/api/v1/webhooks/{id}/ping" => webhooks::ping, Login;
+    GET "/api/v1/webhooks/{id}/deliveries" => webhooks::deliveries, Read;
+    GET "/api/v1/webhooks/{id}/deliveries/{delivery}" => webhooks::one_delivery, Read;
+    POST "/api/v1/webhooks/{id}/deliveries/{delivery}/redeliver" => webhooks::redeliver, Login;
     GET "/api/v1/users" => users::search, Read;
     GET "/api/v1/users/{username}" => users::user, Read;
     PUT "/api/v1/users/{username}/role" => users::role, FreshAdmins;

@@ -16,10 +16,10 @@ use aegis_common::amount::Piconero;
 use aegis_common::chain as scan;
 use aegis_common::escrow::contract::bounds;
 
-pub use read::Url;
+pub use read::{Allowed, Url};
 use read::{
-    address, between, files, flag_format, ips, maybe_path, network, origins, path, piconero, plain,
-    publishers, registration, scan_path, secret, socket, text, url, urls, yes_or_no,
+    address, allowed, between, files, flag_format, ips, maybe_path, network, origins, path, piconero, plain,
+    publishers, registration, scan_path, secret, socket, text, tor_proxy, url, urls, yes_or_no,
 };
 use source::Source;
 pub use source::{Concern, ConfigError, Setting, env_example};
@@ -185,6 +185,16 @@ concerns! {
         "AEGIS_PASSIVATE_SECONDS" = "600" => passivate_seconds: u64, between(1, 86_400);
     }
 
+    /// What is called outside for people: their webhooks and wallets.
+    outside: Outside {
+        /// What may be called although it is not on the public internet: addresses, networks (10.1.0.0/16) and names of hosts,
+        /// separated by commas; at most 64. Everybody with an account can then have it called, and reads a part of its answers.
+        "AEGIS_OUTSIDE_ALLOW" = "" => allow: Vec<Allowed>, allowed;
+        /// Tor's SOCKS port, e.g. socks5h://127.0.0.1:9050: for .onion hosts, and for who chose to be served over Tor. Without it
+        /// neither is called.
+        "AEGIS_TOR_PROXY" = "" => tor_proxy: Option<Url>, tor_proxy;
+    }
+
     /// Limits on requests.
     limits: Limits {
         /// Requests a second from one address, 1 to 100000.
@@ -336,6 +346,10 @@ mod tests {
             ("AEGIS_CORS_ORIGINS", "*"),
             ("AEGIS_CORS_ORIGINS", "https://app.example/path"),
             ("AEGIS_REGISTRATION", "Open"),
+            ("AEGIS_OUTSIDE_ALLOW", "10.0.0.0/33"),
+            ("AEGIS_OUTSIDE_ALLOW", "http://a.example"),
+            ("AEGIS_TOR_PROXY", "socks5://127.0.0.1:9050"),
+            ("AEGIS_TOR_PROXY", "socks5h://127.0.0.1"),
             ("AEGIS_SESSION_DAYS", "0"),
         ] {
             let said = refusal(&[(key, value)]);

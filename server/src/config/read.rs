@@ -8,7 +8,9 @@ use std::str::FromStr;
 use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_common::chain;
+use ipnet::IpNet;
 pub use reqwest::Url;
+use url::Host;
 use zeroize::Zeroizing;
 
 use super::{ConfigError, LogFormat, Registration};
@@ -17,6 +19,8 @@ use super::{ConfigError, LogFormat, Registration};
 const DATA: &str = "{data}";
 /// More nodes than anybody fails over to.
 const MAX_NODES: usize = 16;
+/// More exceptions than anybody keeps in mind.
+const MAX_ALLOWED: usize = 64;
 
 pub fn between<T: FromStr + PartialOrd + Display>(low: T, high: T) -> impl FnOnce(&str) -> Result<T, String> {
     move |text| match text.parse::<T>() {
@@ -70,6 +74,43 @@ pub fn url(text: &str) -> Result<Option<Url>, String> {
     let url = Url::parse(text).ok().filter(|url| ["http", "https"].contains(&url.scheme()));
     let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
     url.map(Some).ok_or_else(|| "must be an http:// or https:// URL without a login".to_owned())
+}
+
+/// Something that may be called although it is not on the public internet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allowed {
+    /// All of a network's addresses.
+    Net(IpNet),
+    /// A host, whatever addresses it has; in lower case.
+    Name(String),
+}
+
+pub fn allowed(text: &str) -> Result<Vec<Allowed>, String> {
+    let one = |item: &str| {
+        let net = item.parse().or_else(|_| item.parse::<IpAddr>().map(IpNet::from));
+        if let Ok(net) = net {
+            return Some(Allowed::Net(net));
+        }
+        // Looked at as the host of a URL will be: a number that is no address is no name either.
+        match Host::parse(item) {
+            Ok(Host::Domain(name)) if !name.ends_with('.') => Some(Allowed::Name(name)),
+            _ => None,
+        }
+    };
+    match list(text).map(one).collect::<Option<Vec<_>>>() {
+        Some(all) if all.len() <= MAX_ALLOWED => Ok(all),
+        _ => Err(format!("must be at most {MAX_ALLOWED} addresses, networks or names of hosts")),
+    }
+}
+
+/// Names are resolved by the proxy (`socks5h`): what is asked for over Tor must not be asked for beside it.
+pub fn tor_proxy(text: &str) -> Result<Option<Url>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let url = Url::parse(text).ok().filter(|url| url.scheme() == "socks5h" && url.port().is_some());
+    let url = url.filter(|url| url.has_host() && ["", "/"].contains(&url.path()));
+    url.map(Some).ok_or_else(|| "must be socks5h://HOST:PORT".to_owned())
 }
 
 /// Origins (RFC 6454): a scheme, a host and perhaps a port, and nothing else.

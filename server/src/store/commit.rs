@@ -103,8 +103,7 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending } =
-            commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending } = commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {

@@ -26,10 +26,14 @@ use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
+use super::outside::deliveries::RawDelivery;
+use super::outside::wallets::{RawWallet, connection_cell};
+use super::outside::webhooks::{RawWebhook, secret_cell};
 use super::schema::{
-    arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled,
-    escrows, events, heartbeat, idempotency, invitations, journal, outages, outbox_cursor, passkeys, prekeys,
-    profiles, reset_signatures, seal_keys, sessions, tallies, token_keys, totp, users, vacancies, wallet_backups,
+    arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges,
+    deliveries, disabled, escrows, events, heartbeat, idempotency, invitations, journal, outages,
+    outbox_cursor, own_wallets, passkeys, prekeys, profiles, reset_signatures, seal_keys, sessions, tallies,
+    token_keys, totp, users, vacancies, wallet_backups, webhooks,
 };
 use super::tallies::RawTally;
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
@@ -222,6 +226,15 @@ impl Store {
                 "wallet_backups",
                 columns(row)?
             ));
+            dump!(conn, webhooks, RawWebhook, [id], |row| {
+                let opened = ring.open(secret_cell(&row.id.0), &row.secret);
+                tell("webhooks", with_opened(columns(row)?, "secret", &row.secret, opened))
+            });
+            dump!(conn, deliveries, RawDelivery, [seq], |row| tell("deliveries", columns(row)?));
+            dump!(conn, own_wallets, RawWallet, [user_id], |row| {
+                let opened = ring.open(connection_cell(&row.user_id.0), &row.connection);
+                tell("own_wallets", with_opened(columns(row)?, "connection", &row.connection, opened))
+            });
             for kind in KeyKind::ALL.map(KeyKind::wire) {
                 let mut after: Option<(DbUuid, i64)> = None;
                 loop {

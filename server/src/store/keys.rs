@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::Store;
 use super::connection::Conn;
 use super::error::StoreError;
-use super::schema::{escrows, seal_keys, token_keys, totp};
+use super::schema::{escrows, own_wallets, seal_keys, token_keys, totp, webhooks};
 use super::types::{DbBytes, DbUuid, time};
 use crate::crypto::{Cell, KeyId, SealError};
 
@@ -156,22 +156,25 @@ fn sealed_under(conn: &mut Conn) -> Result<Vec<KeyId>, StoreError> {
     };
     let seeds: Vec<Vec<u8>> = token_keys::table.select(token_keys::seed).load(conn)?;
     seeds.iter().try_for_each(|sealed| tell(sealed))?;
-    let (mut user, mut escrow) = (DbUuid::from(Uuid::nil()), DbUuid::from(Uuid::nil()));
-    loop {
-        let rows = totp::table.filter(totp::user_id.gt(user)).order(totp::user_id).limit(PAGE);
-        let rows: Vec<(DbUuid, Vec<u8>)> = rows.select((totp::user_id, totp::secret)).load(conn)?;
-        let Some((last, _)) = rows.last() else { break };
-        user = *last;
-        rows.iter().try_for_each(|(_, sealed)| tell(sealed))?;
+    // Every value of one column, page by page.
+    macro_rules! tell_all {
+        ($table:ident . $key:ident, $column:ident: $ty:ty) => {
+            let mut after = DbUuid::from(Uuid::nil());
+            loop {
+                let rows = $table::table.filter($table::$key.gt(after)).order($table::$key).limit(PAGE);
+                let rows: Vec<(DbUuid, $ty)> = rows.select(($table::$key, $table::$column)).load(conn)?;
+                let Some((last, _)) = rows.last() else { break };
+                after = *last;
+                for (_, sealed) in rows {
+                    Option::from(sealed).map_or(Ok(()), |sealed: Vec<u8>| tell(&sealed))?;
+                }
+            }
+        };
     }
-    loop {
-        let rows = escrows::table.filter(escrows::id.gt(escrow)).order(escrows::id).limit(PAGE);
-        let rows: Vec<(DbUuid, Option<Vec<u8>>)> =
-            rows.select((escrows::id, escrows::view_key)).load(conn)?;
-        let Some((last, _)) = rows.last() else { break };
-        escrow = *last;
-        rows.iter().filter_map(|(_, sealed)| sealed.as_deref()).try_for_each(&mut tell)?;
-    }
+    tell_all!(totp.user_id, secret: Vec<u8>);
+    tell_all!(webhooks.id, secret: Vec<u8>);
+    tell_all!(own_wallets.user_id, connection: Vec<u8>);
+    tell_all!(escrows.id, view_key: Option<Vec<u8>>);
     Ok(found.into_iter().map(KeyId).collect())
 }
 

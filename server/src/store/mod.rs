@@ -20,6 +20,7 @@ mod events;
 mod idempotency;
 mod journal;
 mod keys;
+mod outside;
 mod rotation;
 mod schema;
 mod swap;
@@ -56,6 +57,9 @@ pub use self::events::EventRow;
 pub use self::idempotency::IdempotencyRow;
 pub use self::journal::JournalRow;
 pub use self::keys::TokenKeyRow;
+pub use self::outside::courier::{After, Claim};
+pub use self::outside::deliveries::{AttemptRow, ByHand, DeliveryRow, PING, Queued};
+pub use self::outside::webhooks::{NewWebhookRow, WebhookChanges, WebhookRow};
 pub use self::rotation::Resealed;
 pub use self::users::{Role, UserRow};
 

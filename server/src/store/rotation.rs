@@ -9,7 +9,9 @@ use super::connection::Conn;
 use super::error::StoreError;
 use super::escrows::view_key_cell;
 use super::keys::seed_cell;
-use super::schema::{escrows, token_keys, totp};
+use super::outside::wallets::connection_cell;
+use super::outside::webhooks::secret_cell;
+use super::schema::{escrows, own_wallets, token_keys, totp, webhooks};
 use super::types::{DbUuid, page};
 use crate::crypto::{Cell, Keyring};
 
@@ -59,9 +61,38 @@ macro_rules! put {
     };
 }
 
+/// Renews one column, page by page, and counts.
+macro_rules! renew_all {
+    ($store:ident, $limit:ident, $changed:ident, $table:ident . $key:ident, $column:ident, $cell:path) => {
+        let mut after = DbUuid::from(uuid::Uuid::nil());
+        loop {
+            let (last, renewals) = $store
+                .read(move |conn, ring| {
+                    let rows = $table::table.filter($table::$key.gt(after)).order($table::$key);
+                    let rows = rows.limit(page($limit)).select(($table::$key, $table::$column));
+                    let rows: Vec<(DbUuid, Vec<u8>)> = rows.load(conn)?;
+                    let last = rows.last().map(|(id, _)| *id);
+                    Ok((last, renew(ring, rows, |id: &DbUuid| $cell(&id.0))?))
+                })
+                .await?;
+            let Some(last) = last else { break };
+            after = last;
+            $changed += renewals.len();
+            if !renewals.is_empty() {
+                let write = move |conn: &mut Conn| {
+                    put!(conn, $table.$column, &renewals);
+                    Ok::<_, StoreError>(())
+                };
+                $store.writer.run(write).await?;
+            }
+        }
+    };
+}
+
 impl Store {
     /// Seals anew what lies under a retired key: the view keys of up to `limit` escrows after `after`. The first step takes
-    /// the keys of login tokens as well, the last step (`next` is `None`) the secrets of authenticators.
+    /// the keys of login tokens as well, the last step (`next` is `None`) the secrets of authenticators and
+    /// webhooks and the connections to wallets.
     pub async fn reseal(&self, after: Option<EscrowId>, limit: usize) -> Result<Resealed, StoreError> {
         let from = after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
         let (next, escrows, tokens) = self
@@ -93,34 +124,17 @@ impl Store {
             self.writer.run(write).await?;
         }
         if next.is_none() {
-            changed += self.reseal_factors(limit).await?;
+            changed += self.reseal_secrets(limit).await?;
         }
         Ok(Resealed { next, changed })
     }
 
-    /// All secrets of authenticators, page by page.
-    async fn reseal_factors(&self, limit: usize) -> Result<usize, StoreError> {
-        let (mut after, mut changed) = (DbUuid::from(uuid::Uuid::nil()), 0);
-        loop {
-            let (last, renewals) = self
-                .read(move |conn, ring| {
-                    let rows = totp::table.filter(totp::user_id.gt(after)).order(totp::user_id);
-                    let rows = rows.limit(page(limit)).select((totp::user_id, totp::secret));
-                    let rows: Vec<(DbUuid, Vec<u8>)> = rows.load(conn)?;
-                    let last = rows.last().map(|(id, _)| *id);
-                    Ok((last, renew(ring, rows, |id: &DbUuid| totp_cell(&id.0))?))
-                })
-                .await?;
-            let Some(last) = last else { return Ok(changed) };
-            after = last;
-            changed += renewals.len();
-            if !renewals.is_empty() {
-                let write = move |conn: &mut Conn| {
-                    put!(conn, totp.secret, &renewals);
-                    Ok::<_, StoreError>(())
-                };
-                self.writer.run(write).await?;
-            }
-        }
+    /// All secrets that accounts have, page by page.
+    async fn reseal_secrets(&self, limit: usize) -> Result<usize, StoreError> {
+        let mut changed = 0;
+        renew_all!(self, limit, changed, totp.user_id, secret, totp_cell);
+        renew_all!(self, limit, changed, webhooks.id, secret, secret_cell);
+        renew_all!(self, limit, changed, own_wallets.user_id, connection, connection_cell);
+        Ok(changed)
     }
 }

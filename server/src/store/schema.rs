@@ -305,4 +305,84 @@ table! {
     }
 }
 
-diesel::allow_tables_to_appear_in_same_query!(arbiters, assignments, disabled, escrows, sessions, users);
+table! {
+    webhooks (id) {
+        id -> Binary,
+        user_id -> Binary,
+        url -> Text,
+        kinds -> Nullable<Text>,
+        secret -> Binary,
+        description -> Text,
+        enabled -> Bool,
+        because -> Nullable<Text>,
+        since -> BigInt,
+        due_at -> Nullable<BigInt>,
+        failures -> Integer,
+        tried_at -> Nullable<BigInt>,
+        lease -> BigInt,
+        leased_until -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    deliveries (seq) {
+        seq -> BigInt,
+        id -> Binary,
+        webhook_id -> Binary,
+        event_seq -> Nullable<BigInt>,
+        kind -> Text,
+        original_id -> Nullable<Binary>,
+        status -> Text,
+        created_at -> BigInt,
+        attempts -> Integer,
+        at -> Nullable<BigInt>,
+        millis -> Nullable<Integer>,
+        http_status -> Nullable<Integer>,
+        error -> Nullable<Text>,
+        excerpt -> Nullable<Text>,
+    }
+}
+
+table! {
+    own_wallets (user_id) {
+        user_id -> Binary,
+        connection -> Binary,
+        created_at -> BigInt,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    arbiters,
+    assignments,
+    audit,
+    backup_codes,
+    budgets,
+    chain_blocks,
+    chain_progress,
+    challenges,
+    deliveries,
+    disabled,
+    escrows,
+    events,
+    heartbeat,
+    idempotency,
+    invitations,
+    journal,
+    outages,
+    outbox_cursor,
+    own_wallets,
+    passkeys,
+    prekeys,
+    profiles,
+    reset_signatures,
+    seal_keys,
+    sessions,
+    tallies,
+    token_keys,
+    totp,
+    users,
+    vacancies,
+    wallet_backups,
+    webhooks,
+);

@@ -45,6 +45,22 @@ async fn no_password_token_ticket_key_or_address_is_ever_logged() {
     let ticket = ticket.json::<serde_json::Value>().await.unwrap()["ticket"].as_str().unwrap().to_owned();
     server.request(Method::GET, &format!("/api/v1/ws?ticket={ticket}")).send().await.unwrap();
     server.request(Method::GET, "/nothing?secret=hidden-in-a-query").send().await.unwrap();
+    let hook = json!({ "url": "http://hooks.invalid:8080/in-its-path", "secret": "whsec-never-in-a-log" });
+    assert_eq!(server.post("/api/v1/webhooks", &seller, &hook).send().await.unwrap().status(), 201);
+    let wallet =
+        json!({ "url": "http://wallet.invalid:8080", "username": "me", "password": "of-the-wallet" });
+    let put = server.request(Method::PUT, "/api/v1/me/wallet").bearer_auth(&seller.token).json(&wallet);
+    assert_eq!(put.send().await.unwrap().status(), 200);
+    let read = json!({ "method": "get_height" });
+    let read = server.post("/api/v1/me/wallet/rpc", &seller, &read).send().await.unwrap();
+    assert_eq!(read.status(), 502, "{}", read.text().await.unwrap());
+    // An event for the webhook: its first call fails as well.
+    server.escrow(&buyer, &seller, "the-idempotency-key-of-another").await;
+    let called =
+        || String::from_utf8(lines.0.lock().unwrap().clone()).unwrap().contains("a webhook was called");
+    while !called() {
+        actix::clock::sleep(std::time::Duration::from_millis(50)).await;
+    }
     // The nodes are looked for meanwhile.
     actix::clock::sleep(std::time::Duration::from_millis(1500)).await;
 
@@ -63,6 +79,11 @@ async fn no_password_token_ticket_key_or_address_is_ever_logged() {
         ("signing key", &buyer.view.signing_key.to_string()),
         ("username", &buyer.name),
         ("idempotency key", "the-idempotency-key"),
+        ("webhook's host", "hooks.invalid"),
+        ("webhook's path", "in-its-path"),
+        ("webhook's secret", "whsec-never-in-a-log"),
+        ("wallet's host", "wallet.invalid"),
+        ("wallet's password", "of-the-wallet"),
     ] {
         assert!(!text.contains(secret), "{what} in the log: {text}");
     } // Here the server and the node are at the clients' address, so only lines about requests are looked at.

@@ -7,6 +7,7 @@ mod bad_input;
 mod credentials;
 mod escrows;
 mod feed;
+mod integrations;
 mod logs;
 mod matrix;
 mod people;

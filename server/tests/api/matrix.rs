@@ -45,6 +45,7 @@ const REFUSALS: [&str; 6] =
 
 async fn met(server: &TestServer, route: &Route, token: Option<&str>) -> Option<String> {
     let path = route.path.replace("{id}", &Uuid::now_v7().to_string());
+    let path = path.replace("{delivery}", &Uuid::now_v7().to_string());
     let path = path.replace("{username}", "nobody").replace("{version}", "1");
     let request = server.request(route.method.parse::<Method>().unwrap(), &path);
     let request = token.iter().fold(request, |request, token| request.bearer_auth(token));

@@ -11,6 +11,7 @@ use crate::support::{problem, server};
 
 fn filled(path: &str) -> String {
     path.replace("{id}", &Uuid::now_v7().to_string())
+        .replace("{delivery}", &Uuid::now_v7().to_string())
         .replace("{username}", "nobody")
         .replace("{version}", "1")
 }
@@ -124,6 +125,8 @@ fn passwords_are_described_as_passwords() {
         ("ResetRequest", "password"),
         ("PasswordRequest", "current"),
         ("PasswordRequest", "new"),
+        ("WebhookRequest", "secret"),
+        ("WalletRequest", "password"),
     ] {
         assert_eq!(schemas[schema]["properties"][field]["format"], "password", "{schema}.{field}");
     }

@@ -169,7 +169,7 @@ fn lines(rows: Vec<Line>) -> BTreeSet<String> {
 }
 
 const SQLITE_COLUMNS: &str = "SELECT m.name || '.' || c.name || ' ' \
-    || CASE WHEN m.name IN ('events', 'audit') AND c.name = 'seq' THEN 'BIGINT' ELSE c.type END \
+    || CASE WHEN m.name IN ('events', 'audit', 'deliveries') AND c.name = 'seq' THEN 'BIGINT' ELSE c.type END \
     || CASE c.\"notnull\" WHEN 1 THEN ' not null' ELSE '' END AS line \
     FROM sqlite_master m, pragma_table_info(m.name) c \
     WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%' AND m.name NOT LIKE '__diesel%'";
@@ -206,6 +206,14 @@ struct Plan {
     detail: String,
 }
 
+/// One step by an index: no other table, and nothing sorted.
+fn assert_plan(conn: &mut SqliteConnection, table: &str, condition: &str, index: &str) {
+    let query = format!("EXPLAIN QUERY PLAN SELECT id FROM {table} WHERE {condition} LIMIT 10");
+    let plan: Vec<Plan> = sql_query(query).load(conn).unwrap();
+    let plan: Vec<_> = plan.into_iter().map(|row| row.detail).collect();
+    assert!(plan.len() == 1 && plan[0].contains(index), "{condition}: {plan:?}");
+}
+
 #[test]
 fn sqlite_answers_each_search_by_its_index() {
     let dir = tempfile::tempdir().unwrap();
@@ -222,9 +230,15 @@ fn sqlite_answers_each_search_by_its_index() {
         ("`escrows`.`watching` AND id > ? ORDER BY id", "escrows_watching"),
         ("buyer_id = ? AND id < ? ORDER BY id DESC", "escrows_buyer"),
     ] {
-        let query = format!("EXPLAIN QUERY PLAN SELECT id FROM escrows WHERE {condition} LIMIT 10");
-        let plan: Vec<Plan> = sql_query(query).load(&mut conn).unwrap();
-        let plan: Vec<_> = plan.into_iter().map(|row| row.detail).collect();
-        assert!(plan.len() == 1 && plan[0].contains(index), "{condition}: {plan:?}");
+        assert_plan(&mut conn, "escrows", condition, index);
+    }
+    for (table, condition, index) in [
+        ("webhooks", "user_id = ?", "webhooks_user"),
+        ("webhooks", "enabled = ? AND due_at <= ? AND leased_until <= ? ORDER BY due_at", "webhooks_due"),
+        ("deliveries", "webhook_id = ? AND status = ? ORDER BY seq", "deliveries_waiting"),
+        ("deliveries", "webhook_id = ? AND seq < ? ORDER BY seq DESC", "deliveries_log"),
+        ("deliveries", "created_at < ? ORDER BY created_at", "deliveries_created"),
+    ] {
+        assert_plan(&mut conn, table, condition, index);
     }
 }

@@ -109,7 +109,7 @@ pub struct MeView {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Reach nodes over Tor.
+    /// Reach what is one's own over Tor: node, webhooks, wallet.
     pub use_tor: bool,
     /// A Monero node of one's own: an http:// or https:// URL without a login, at most 256 characters.
     pub monero_node_url: Option<String>,

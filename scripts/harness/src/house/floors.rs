@@ -43,11 +43,13 @@ const SERVER: Floors = &[
     // One door for each outside system.
     ("store", 2),
     ("node", 2),
+    ("outside", 2),
     // What the server does; use cases never import each other.
     ("accounts", 3),
     ("arbiters", 3),
     ("chain", 3),
     ("escrows", 3),
+    ("integrations", 3),
     // Who does it.
     ("actors", 4),
     // How it is reached; sockets answer as the rest of the API does.

@@ -1,0 +1,3 @@
+DROP TABLE own_wallets;
+DROP TABLE deliveries;
+DROP TABLE webhooks;
