@@ -48,3 +48,15 @@ id!(
     /// An invitation.
     InvitationId
 );
+id!(
+    /// A listing.
+    ListingId
+);
+id!(
+    /// An order of a listing.
+    OrderId
+);
+id!(
+    /// A review.
+    ReviewId
+);
