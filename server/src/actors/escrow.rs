@@ -264,7 +264,8 @@ fn may_depend_on_state(refusal: &Refusal) -> bool {
 pub(super) fn commit_refusal(id: EscrowId, error: &CommitError) -> Refusal {
     match error {
         CommitError::Full => Refusal::Full,
-        CommitError::Busy => Refusal::Busy,
+        // Whoever wanted it orders anew.
+        CommitError::Busy | CommitError::Undone => Refusal::Busy,
         CommitError::Missing => Refusal::NotFound,
         CommitError::IdempotencyConflict => Refusal::IdempotencyConflict,
         CommitError::Unavailable(_) | CommitError::Uncertain(_) => {

@@ -15,6 +15,7 @@ use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
+use super::market::orders::claim;
 use super::schema::{escrows, events, idempotency, journal};
 use super::types::{DbUuid, impossible};
 
@@ -191,6 +192,9 @@ impl Prepared {
                 if version.first::<i64>(conn).optional()?.is_some() {
                     return Ok(Err(CommitError::Duplicate));
                 }
+                if !claim(conn, row.id)? {
+                    return Ok(Err(CommitError::Undone));
+                }
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
             }
             Expected::Version(expected) => {
@@ -210,8 +214,6 @@ impl Prepared {
     }
 
     fn seen_before(&self, conn: &mut Conn) -> QueryResult<bool> {
-        let Some(row) = &self.idempotency else { return Ok(false) };
-        let found = idempotency::table.find((row.user_id, &row.key)).select(idempotency::status);
-        Ok(found.first::<i32>(conn).optional()?.is_some())
+        self.idempotency.as_ref().map_or(Ok(false), |row| row.is_used(conn))
     }
 }

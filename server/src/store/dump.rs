@@ -23,10 +23,13 @@ use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
+use super::market::listings::{RawListing, RawWord};
+use super::market::orders::RawOrder;
+use super::market::reviews::RawReview;
 use super::schema::{
     audit, backup_codes, budgets, chain_blocks, chain_progress, challenges, disabled, escrows, events,
-    idempotency, invitations, journal, outbox_cursor, passkeys, prekeys, profiles, reset_signatures,
-    seal_keys, sessions, token_keys, totp, users, wallet_backups,
+    idempotency, invitations, journal, listing_words, listings, orders, outbox_cursor, passkeys, prekeys,
+    profiles, reset_signatures, reviews, seal_keys, sessions, token_keys, totp, users, wallet_backups,
 };
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
 use super::users::RawUser;
@@ -50,6 +53,17 @@ pub(super) fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok,
     match serde_json::from_str::<Value>(text) {
         Ok(value) => value.serialize(serializer),
         Err(_) => serializer.serialize_str(text),
+    }
+}
+
+/// The same of a text that may be missing.
+pub(super) fn as_json_or_null<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_json(text, serializer),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -212,6 +226,13 @@ impl Store {
                 "wallet_backups",
                 columns(row)?
             ));
+            dump!(conn, listings, RawListing, [id], |row| tell("listings", columns(row)?));
+            dump!(conn, listing_words, RawWord, [word, listing_id], |row| tell(
+                "listing_words",
+                columns(row)?
+            ));
+            dump!(conn, orders, RawOrder, [id], |row| tell("orders", columns(row)?));
+            dump!(conn, reviews, RawReview, [id], |row| tell("reviews", columns(row)?));
             for kind in KeyKind::ALL.map(KeyKind::wire) {
                 let mut after: Option<(DbUuid, i64)> = None;
                 loop {

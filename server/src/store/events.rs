@@ -7,6 +7,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Store;
+use super::connection::Conn;
 use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::{events, outbox_cursor};
@@ -86,31 +87,34 @@ impl Store {
 
     /// How far the named dispatcher has come; 0 where it never began.
     pub async fn outbox_cursor(&self, name: &'static str) -> Result<i64, StoreError> {
-        self.read(move |conn, _| {
-            let seq = outbox_cursor::table.find(name).select(outbox_cursor::seq);
-            Ok(seq.first(conn).optional()?.unwrap_or(0))
-        })
-        .await
+        self.read(move |conn, _| Ok(cursor(conn, name)?)).await
     }
 
     /// Remembers how far the named dispatcher has come. Never moves it back.
     pub async fn set_outbox_cursor(&self, name: &'static str, seq: i64) -> Result<(), StoreError> {
-        self.writer
-            .run(move |conn| {
-                let stored = outbox_cursor::table.find(name).select(outbox_cursor::seq);
-                match stored.first::<i64>(conn).optional()? {
-                    None => {
-                        let row = (outbox_cursor::name.eq(name), outbox_cursor::seq.eq(seq));
-                        diesel::insert_into(outbox_cursor::table).values(row).execute(conn)?;
-                    }
-                    Some(stored) if stored < seq => {
-                        let row = diesel::update(outbox_cursor::table.find(name));
-                        row.set(outbox_cursor::seq.eq(seq)).execute(conn)?;
-                    }
-                    Some(_) => {}
-                }
-                Ok(())
-            })
-            .await
+        self.writer.run(move |conn| Ok::<_, StoreError>(move_cursor(conn, name, seq)?)).await
     }
+}
+
+/// How far a named reader has come; 0 where it never began.
+pub(super) fn cursor(conn: &mut Conn, name: &str) -> QueryResult<i64> {
+    let seq = outbox_cursor::table.find(name).select(outbox_cursor::seq);
+    Ok(seq.first(conn).optional()?.unwrap_or(0))
+}
+
+/// Remembers how far a named reader has come. Never moves it back.
+pub(super) fn move_cursor(conn: &mut Conn, name: &str, seq: i64) -> QueryResult<()> {
+    let stored = outbox_cursor::table.find(name).select(outbox_cursor::seq);
+    match stored.first::<i64>(conn).optional()? {
+        None => {
+            let row = (outbox_cursor::name.eq(name), outbox_cursor::seq.eq(seq));
+            diesel::insert_into(outbox_cursor::table).values(row).execute(conn)?;
+        }
+        Some(stored) if stored < seq => {
+            let row = diesel::update(outbox_cursor::table.find(name));
+            row.set(outbox_cursor::seq.eq(seq)).execute(conn)?;
+        }
+        Some(_) => {}
+    }
+    Ok(())
 }

@@ -62,7 +62,7 @@ impl Under {
 
 impl Note {
     /// Writes it. [`StoreError::SessionOver`], which undoes the whole act, where its standing is gone.
-    pub(super) fn write(&self, conn: &mut Conn) -> Result<(), StoreError> {
+    pub(in crate::store) fn write(&self, conn: &mut Conn) -> Result<(), StoreError> {
         self.under.map_or(Ok(()), |under| under.check(conn, self.at))?;
         let user = self.user.map(|id| DbUuid::from(id.0));
         let row = (
