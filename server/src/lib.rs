@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod escrows;
+pub mod market;
 pub mod node;
 pub mod store;
 pub mod telemetry;

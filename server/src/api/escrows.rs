@@ -26,7 +26,7 @@ use crate::actors::message::{Command, Create, Snapshot, Tell};
 use crate::escrows::Kept;
 
 /// How long a request waits for an actor.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl State {
     async fn tell(
@@ -83,7 +83,7 @@ pub async fn create(
         let kept = state.escrows.one(caller.user(), replayed(&known.response)?).await?;
         return Ok(answer(HttpResponse::Created(), &state.view(&kept)));
     }
-    let contract = state.drafts.draft(caller.user(), request).await?;
+    let contract = state.drafts.draft(EscrowId(Uuid::now_v7()), caller.user(), request).await?;
     let create = Create { contract, initiator: caller.user(), idempotency: (key.0, hash) };
     let snapshot = state.create.send(create).timeout(PATIENCE).await??;
     Ok(answer(HttpResponse::Created(), &state.view_of(&snapshot)))

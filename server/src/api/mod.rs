@@ -13,9 +13,12 @@ pub mod factors;
 pub mod headers;
 pub mod health;
 pub mod limits;
+pub mod listings;
 pub mod me;
+pub mod orders;
 pub mod problem;
 mod refusals;
+pub mod reviews;
 pub mod tickets;
 pub mod trace;
 pub mod users;
@@ -32,6 +35,7 @@ use crate::actors::message::{Create, Refusal, Tell};
 use crate::actors::sessions::Sessions;
 use crate::actors::{self, ChainTip};
 use crate::escrows::{Drafts, Escrows};
+use crate::market::Market;
 use crate::node::NodeStatus;
 use crate::store::Store;
 use limits::RateLimits;
@@ -51,6 +55,8 @@ pub struct State {
     pub drafts: Drafts,
     /// Reading escrows.
     pub escrows: Escrows,
+    /// Listings, orders and reviews.
+    pub market: Market,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The chain's tip.

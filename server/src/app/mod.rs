@@ -40,6 +40,7 @@ use crate::crypto::Keyring;
 use crate::crypto::breached::Breached;
 use crate::crypto::password::Passwords;
 use crate::escrows::{Drafts, Escrows, PlatformTerms, Terms};
+use crate::market::{self, Market};
 use crate::store::{Store, StoreOptions};
 use crate::ws::Timing;
 
@@ -151,10 +152,13 @@ pub fn start(
     let sessions = actors.sessions.clone();
     // Unbounded, but sent once for each session, and sessions are bounded. Must not be lost.
     accounts.on_ended(Box::new(move |session| sessions.do_send(SessionOver(session))));
+    let market = Market::new(store.clone(), Arc::clone(&clock));
+    actix::spawn(market::run(market.clone()));
     let state = State {
         accounts,
         drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
         escrows: Escrows::new(store.clone()),
+        market,
         store,
         tip: actors.handles.tip.clone(),
         nodes: Box::new({

@@ -11,7 +11,9 @@ use utoipa_actix_web::AppExt;
 
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
-use crate::api::{access, auth, backups, docs, escrows, events, factors, health, me, users};
+use crate::api::{
+    access, auth, backups, docs, escrows, events, factors, health, listings, me, orders, reviews, users,
+};
 use crate::ws;
 
 /// A method at an address, and whom it serves.
@@ -96,6 +98,21 @@ routes! {
     GET "/api/v1/escrows/{id}/transcript" => escrows::transcript, Read;
     GET "/api/v1/escrows/{id}/deposits" => escrows::deposits, Read;
     POST "/api/v1/escrows/{id}/rescan" => escrows::rescan, Operators;
+    POST "/api/v1/escrows/{id}/reviews" => reviews::create, Trade;
+    POST "/api/v1/listings" => listings::create, Trade;
+    GET "/api/v1/listings" => listings::list, Read;
+    GET "/api/v1/listings/{id}" => listings::one, Read;
+    PATCH "/api/v1/listings/{id}" => listings::change, Trade;
+    DELETE "/api/v1/listings/{id}" => listings::close, Trade;
+    POST "/api/v1/orders" => orders::create, Trade;
+    GET "/api/v1/orders" => orders::list, Read;
+    GET "/api/v1/orders/{id}" => orders::one, Read;
+    GET "/api/v1/users/{username}/reviews" => reviews::list, Read;
+    GET "/api/v1/reviews/{id}" => reviews::one, Read;
+    PATCH "/api/v1/reviews/{id}" => reviews::change, Trade;
+    PUT "/api/v1/reviews/{id}/answer" => reviews::answer, Trade;
+    PUT "/api/v1/reviews/{id}/hidden" => reviews::hide, Operators;
+    DELETE "/api/v1/reviews/{id}/hidden" => reviews::show, Operators;
     GET "/api/v1/events" => events::feed, Read;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;

@@ -12,7 +12,6 @@ use aegis_common::role::Role;
 use aegis_common::time::Clock;
 use aegis_common::username::is_username;
 use aegis_common::wire::escrow::CreateEscrowRequest;
-use uuid::Uuid;
 
 use crate::store::{Role as AccountRole, Store, StoreError, UserRow};
 
@@ -92,8 +91,13 @@ impl Drafts {
         Self { store, clock, terms: Arc::new(terms) }
     }
 
-    /// A checked contract with a new id.
-    pub async fn draft(&self, creator: UserId, request: CreateEscrowRequest) -> Result<Contract, DraftError> {
+    /// A checked contract for an escrow of this new id.
+    pub async fn draft(
+        &self,
+        escrow_id: EscrowId,
+        creator: UserId,
+        request: CreateEscrowRequest,
+    ) -> Result<Contract, DraftError> {
         if !request.role.is_trader() {
             return Err(DraftError::NotATrader);
         }
@@ -119,7 +123,7 @@ impl Drafts {
         let max_network_fee = terms.max_network_fee.min(Piconero(request.amount.0 / 2));
         let contract = Contract {
             format: Contract::FORMAT,
-            escrow_id: EscrowId(Uuid::now_v7()),
+            escrow_id,
             network: terms.network,
             title: request.title,
             description: request.description,

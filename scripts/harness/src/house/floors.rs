@@ -45,6 +45,7 @@ const SERVER: Floors = &[
     ("arbiters", 3),
     ("chain", 3),
     ("escrows", 3),
+    ("market", 3),
     // Who does it.
     ("actors", 4),
     // How it is reached; sockets answer as the rest of the API does.
