@@ -6,6 +6,8 @@
 mod credentials;
 #[path = "store/durability.rs"]
 mod durability;
+#[path = "store/market.rs"]
+mod market;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/rows.rs"]
@@ -60,6 +62,7 @@ async fn contract(url: &DatabaseUrl) {
     chain(&store).await;
 
     credentials::credentials(url, &store).await;
+    market::market(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;
     whole::dump(url, &store).await;

@@ -9,6 +9,7 @@ mod fund;
 mod identity;
 mod init;
 mod login;
+mod market;
 mod output;
 mod password;
 mod profile;
@@ -72,6 +73,17 @@ enum Command {
         /// Their username.
         name: String,
     },
+    /// Offer things for sale, and find them.
+    #[command(subcommand)]
+    Listing(market::ListingCommand),
+    /// Order a listing: shows what will be paid, then opens the escrow.
+    Order(market::Order),
+    /// List your orders, as buyer and as seller.
+    Orders(market::Orders),
+    /// Review the other trader, or the arbiter, of an escrow that is paid out.
+    Review(market::Review),
+    /// List the reviews of an account.
+    Reviews(market::Reviews),
     /// Make an escrow.
     Create(trade::Create),
     /// List your escrows.
@@ -294,6 +306,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Id => identity::id(context),
         Command::Pin(command) => identity::pin(context, command),
         Command::Safety { name } => identity::safety(context, &name),
+        Command::Listing(command) => market::listing(context, command).await,
+        Command::Order(order) => market::order(context, order).await,
+        Command::Orders(orders) => market::orders(context, orders).await,
+        Command::Review(review) => market::review(context, review).await,
+        Command::Reviews(reviews) => market::reviews(context, reviews).await,
         Command::Create(create) => trade::create(context, create).await,
         Command::List => show::list(context).await,
         Command::Show(which) => show::show(context, which).await,

@@ -63,6 +63,7 @@ pub struct SearchQuery {
     status: Option<ListingStatus>,
     /// `newest` where left out.
     #[serde(default)]
+    #[param(inline)]
     sort: Sort,
     /// Only what comes after this position: `next` of the page before, of the same query.
     after: Option<String>,

@@ -70,7 +70,7 @@ pub enum OrderRole {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct OrderQuery {
-    /// `buyer` or `seller`; both where left out.
+    /// One's part; both where left out.
     #[param(inline)]
     role: Option<OrderRole>,
     /// Only those of this status.

@@ -7,6 +7,7 @@ mod credentials;
 mod escrows;
 mod feed;
 mod logs;
+mod market;
 mod matrix;
 mod people;
 mod races;
