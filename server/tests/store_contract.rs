@@ -8,6 +8,8 @@ mod credentials;
 mod durability;
 #[path = "store/market.rs"]
 mod market;
+#[path = "store/orders.rs"]
+mod orders;
 #[path = "support/postgres.rs"]
 mod postgres;
 #[path = "support/rows.rs"]
@@ -62,7 +64,8 @@ async fn contract(url: &DatabaseUrl) {
     chain(&store).await;
 
     credentials::credentials(url, &store).await;
-    market::market(url, &store).await;
+    market::market(&store).await;
+    orders::orders(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;
     whole::dump(url, &store).await;

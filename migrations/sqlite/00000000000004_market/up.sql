@@ -26,7 +26,7 @@ CREATE TABLE listing_words (
     listing_id BLOB NOT NULL REFERENCES listings (id),
     PRIMARY KEY (word, listing_id)
 ) WITHOUT ROWID;
-CREATE INDEX listing_words_listing ON listing_words (listing_id);
+CREATE INDEX listing_words_listing ON listing_words (listing_id, word);
 
 -- An order holds pieces from `opening` on. Each step away from a stage is a compare-and-swap of it.
 CREATE TABLE orders (

@@ -8,11 +8,13 @@ mod factor;
 mod fund;
 mod identity;
 mod init;
+mod listing;
 mod login;
-mod market;
+mod order;
 mod output;
 mod password;
 mod profile;
+mod review;
 mod run;
 mod secrets;
 mod show;
@@ -75,15 +77,15 @@ enum Command {
     },
     /// Offer things for sale, and find them.
     #[command(subcommand)]
-    Listing(market::ListingCommand),
+    Listing(listing::ListingCommand),
     /// Order a listing: shows what will be paid, then opens the escrow.
-    Order(market::Order),
+    Order(order::Order),
     /// List your orders, as buyer and as seller.
-    Orders(market::Orders),
+    Orders(order::Orders),
     /// Review the other trader, or the arbiter, of an escrow that is paid out.
-    Review(market::Review),
+    Review(review::Review),
     /// List the reviews of an account.
-    Reviews(market::Reviews),
+    Reviews(review::Reviews),
     /// Make an escrow.
     Create(trade::Create),
     /// List your escrows.
@@ -306,11 +308,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Id => identity::id(context),
         Command::Pin(command) => identity::pin(context, command),
         Command::Safety { name } => identity::safety(context, &name),
-        Command::Listing(command) => market::listing(context, command).await,
-        Command::Order(order) => market::order(context, order).await,
-        Command::Orders(orders) => market::orders(context, orders).await,
-        Command::Review(review) => market::review(context, review).await,
-        Command::Reviews(reviews) => market::reviews(context, reviews).await,
+        Command::Listing(command) => listing::listing(context, command).await,
+        Command::Order(order) => order::order(context, order).await,
+        Command::Orders(orders) => order::orders(context, orders).await,
+        Command::Review(review) => review::review(context, review).await,
+        Command::Reviews(reviews) => review::reviews(context, reviews).await,
         Command::Create(create) => trade::create(context, create).await,
         Command::List => show::list(context).await,
         Command::Show(which) => show::show(context, which).await,

@@ -66,10 +66,7 @@ impl Market {
             let mut escrows: Vec<EscrowId> = news.iter().map(|(_, escrow, _)| *escrow).collect();
             escrows.sort_unstable();
             escrows.dedup();
-            let orders = match escrows.is_empty() {
-                true => Vec::new(),
-                false => self.store.orders_following(escrows).await?,
-            };
+            let orders = self.store.orders_following(escrows).await?;
             let (mut ended, mut told) = (Vec::new(), Vec::new());
             for (event, escrow, news) in &news {
                 if let Some(order) = orders.iter().find(|order| order.escrow_id == *escrow) {

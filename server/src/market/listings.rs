@@ -178,6 +178,9 @@ impl Market {
         if status != ListingStatus::Active && seller != Some(reader) {
             return refuse("status", "must be active, unless seller is yourself");
         }
+        if search.min.is_some_and(|price| price > contract::MAX_AMOUNT) {
+            return refuse("minPrice", "must be at most 1,000,000 XMR");
+        }
         let after = search.after.as_deref().map(|cursor| {
             parse_cursor(cursor).map_or_else(|| refuse("after", "must be next of the page before"), Ok)
         });
@@ -185,7 +188,7 @@ impl Market {
             seller,
             status,
             words: search.text.as_deref().map_or(Ok(Vec::new()), searched)?,
-            min: search.min.map(|price| price.min(contract::MAX_AMOUNT)),
+            min: search.min,
             max: search.max.map(|price| price.min(contract::MAX_AMOUNT)),
             sort: search.sort,
             after: after.transpose()?,

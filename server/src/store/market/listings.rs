@@ -4,7 +4,7 @@ use aegis_common::amount::Piconero;
 use aegis_common::ids::{ListingId, UserId};
 use aegis_common::time::Timestamp;
 use aegis_common::wire::market::{ListingStatus, Sort};
-use diesel::dsl::count_star;
+use diesel::dsl::{count_star, exists};
 use diesel::prelude::*;
 use serde::{Serialize, Serializer};
 
@@ -17,6 +17,9 @@ use crate::store::error::StoreError;
 use crate::store::idempotency::{IdempotencyRow, RawIdempotency};
 use crate::store::schema::{disabled, idempotency, listing_words, listings, orders};
 use crate::store::types::{DbUuid, amount, impossible, natural, page, time};
+
+/// Listings with a word that are few enough to be looked up one by one.
+const FEW: i64 = 1000;
 
 /// A listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,10 +288,15 @@ impl Store {
             };
             for word in &asked.words {
                 // No text in UTF-8 holds the byte 255, so this is behind all that begins so.
-                let end = [word.as_bytes(), &[255]].concat();
-                let found = listing_words::table.filter(listing_words::word.ge(word.clone().into_bytes()));
-                let found = found.filter(listing_words::word.lt(end)).select(listing_words::listing_id);
-                rows = rows.filter(listings::id.eq_any(found));
+                let (word, end) = (word.clone().into_bytes(), [word.as_bytes(), &[255]].concat());
+                let found = listing_words::table.select(listing_words::listing_id);
+                let found = found.filter(listing_words::word.ge(word)).filter(listing_words::word.lt(end));
+                // Few are looked up one by one; where there are many, the next of the asked order is not far.
+                rows = if found.clone().limit(FEW).load::<DbUuid>(conn)?.len() < FEW as usize {
+                    rows.filter(listings::id.eq_any(found))
+                } else {
+                    rows.filter(exists(found.filter(listing_words::listing_id.eq(listings::id))))
+                };
             }
             if let Some(min) = min {
                 rows = rows.filter(listings::price.ge(min));

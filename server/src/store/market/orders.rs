@@ -13,8 +13,9 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, ListingId, OrderId, UserId};
 use aegis_common::time::Timestamp;
-use diesel::dsl::{count_star, exists, not};
+use diesel::dsl::{count_star, exists, not, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use serde::Serialize;
 use serde_json::json;
 
@@ -27,6 +28,11 @@ use crate::store::idempotency::{IdempotencyRow, RawIdempotency};
 use crate::store::schema::{escrows, idempotency, listings, orders};
 use crate::store::types::{DbUuid, amount, impossible, natural, page, time};
 use crate::store::{MAX_PAGE, Store};
+
+/// Spelled out, not bound: SQLite uses a partial index only where the query says its condition.
+const OPENING: &str = "orders.stage = 'opening'";
+/// The same of orders that hold pieces.
+const HELD: &str = "orders.stage IN ('opening', 'open')";
 
 /// An order to be stored.
 #[derive(Debug, Clone)]
@@ -265,7 +271,7 @@ impl Store {
     pub async fn undo_orders(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.writer
             .run(move |conn| {
-                let stuck = orders::table.filter(orders::stage.eq("opening"));
+                let stuck = orders::table.filter(sql::<Bool>(OPENING));
                 let stuck = stuck.filter(orders::created_at.lt(before.as_millisecond()));
                 let stuck: Vec<RawOrder> = stuck.order(orders::created_at).limit(page(limit)).load(conn)?;
                 for order in &stuck {
@@ -352,7 +358,7 @@ fn unpaid(conn: &mut Conn, buyer: DbUuid) -> QueryResult<i64> {
     let paid = escrows::table.filter(escrows::id.eq(orders::escrow_id));
     let paid = paid.filter(escrows::status.ne(Status::PendingFunding.wire())).select(escrows::id);
     let held = orders::table.filter(orders::buyer_id.eq(buyer));
-    let held = held.filter(orders::stage.eq_any(["opening", "open"])).filter(not(exists(paid)));
+    let held = held.filter(sql::<Bool>(HELD)).filter(not(exists(paid)));
     held.select(count_star()).first(conn)
 }
 

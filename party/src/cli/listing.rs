@@ -1,25 +1,16 @@
-//! Trade by listings: what is for sale, orders, reviews.
-
-use std::time::Duration;
+//! What is for sale.
 
 use aegis_common::amount::Piconero;
-use aegis_common::escrow::contract::{Contract, DefaultOutcome};
-use aegis_common::ids::{EscrowId, ListingId, OrderId, ReviewId};
-use aegis_common::time::{SignedDuration, Timestamp};
-use aegis_common::username::is_username;
+use aegis_common::escrow::contract::DefaultOutcome;
+use aegis_common::ids::ListingId;
 use aegis_common::wire::market::{
-    ListingChange, ListingRequest, ListingStatus, ListingTerms, ListingView, OrderRequest, OrderView,
-    ReviewRequest, ReviewView, bounds,
+    ListingChange, ListingRequest, ListingStatus, ListingTerms, ListingView, bounds,
 };
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::trade::{AtExpiry, parse_xmr, repeated, terms_of};
-use super::{Context, Trader, output};
-use crate::book::Fault;
-use crate::engine::{EngineError, terms};
-
-/// By how much the server's clock may be off when it dates an escrow's expiry.
-const CLOCKS: Duration = Duration::from_secs(3600);
+use super::trade::{AtExpiry, parse_xmr, repeated};
+use super::{Context, output};
+use crate::engine::EngineError;
 
 #[derive(Subcommand)]
 pub enum ListingCommand {
@@ -147,75 +138,6 @@ pub struct Search {
     limit: u32,
 }
 
-#[derive(Args)]
-pub struct Order {
-    /// The listing's id.
-    listing: ListingId,
-    /// Pieces.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(bounds::STOCK)))]
-    quantity: u32,
-    /// Do not ask; needed where nobody sits at the terminal.
-    #[arg(long)]
-    yes: bool,
-}
-
-#[derive(Args)]
-pub struct Orders {
-    /// Only those you made, or those you were sent.
-    #[arg(long, value_enum)]
-    role: Option<Trader>,
-    /// Only those of this status, e.g. PAID.
-    #[arg(long)]
-    status: Option<String>,
-    /// Only those of this listing.
-    #[arg(long)]
-    listing: Option<ListingId>,
-    /// Only those older than this one.
-    #[arg(long)]
-    before: Option<OrderId>,
-    /// How many.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
-    limit: u32,
-}
-
-#[derive(Args)]
-pub struct Review {
-    /// The escrow.
-    escrow: EscrowId,
-    /// Whom to review: the other trader, or the arbiter.
-    #[arg(value_enum)]
-    role: Reviewed,
-    /// 1 to 5.
-    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5))]
-    stars: u8,
-    /// What you have to say.
-    #[arg(long, default_value = "")]
-    text: String,
-}
-
-/// A part in an escrow.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum Reviewed {
-    /// Who paid.
-    Buyer,
-    /// Who delivered.
-    Seller,
-    /// Who could rule.
-    Arbiter,
-}
-
-#[derive(Args)]
-pub struct Reviews {
-    /// The account's name.
-    name: String,
-    /// Only those older than this one.
-    #[arg(long)]
-    before: Option<ReviewId>,
-    /// How many.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
-    limit: u32,
-}
-
 fn days() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16)
         .range(i64::from(*bounds::EXPIRY_DAYS.start())..=i64::from(*bounds::EXPIRY_DAYS.end()))
@@ -293,7 +215,7 @@ fn whole(listing: &ListingView) -> String {
 }
 
 /// What the escrow of an order is made on, in words.
-fn conditions(terms: &ListingTerms) -> Vec<String> {
+pub fn conditions(terms: &ListingTerms) -> Vec<String> {
     let ends = match terms.default_outcome {
         DefaultOutcome::Release => "the seller is paid",
         DefaultOutcome::Refund => "the buyer is paid back",
@@ -358,142 +280,4 @@ impl Search {
             ("limit", Some(self.limit.to_string())),
         ]
     }
-}
-
-/// What an order comes to, in words.
-fn bill(listing: &ListingView, quantity: u32) -> Result<String, EngineError> {
-    let too_much = || EngineError::Person("no amount is so large".to_owned());
-    let amount = listing.price.piconero.ratio(quantity.into(), 1).ok_or_else(too_much)?;
-    let deposit = listing.terms.buyer_deposit;
-    let all = amount.checked_add(deposit).ok_or_else(too_much)?;
-    let mut lines = vec![format!("{quantity} × {}, from {}", listing.title, listing.seller)];
-    lines.extend(Some(listing.description.clone()).filter(|text| !text.is_empty()));
-    lines.extend(conditions(&listing.terms));
-    lines.push(format!("price          {} XMR ({quantity} × {})", amount.xmr(), listing.price.xmr));
-    if deposit > Piconero::ZERO {
-        lines.push(format!("your deposit   {} XMR", deposit.xmr()));
-    }
-    lines.push(format!("you will pay   {} XMR, once all three have accepted (aegis fund)", all.xmr()));
-    Ok(lines.join("\n"))
-}
-
-/// Whether a contract is what an order of the listing, as it was shown, opens. When the server dated its expiry is known
-/// as well as clocks agree.
-fn ordered(
-    listing: &ListingView,
-    quantity: u32,
-    contract: &Contract,
-    asked_at: Timestamp,
-) -> Result<(), EngineError> {
-    let days = SignedDuration::from_hours(24 * i64::from(listing.terms.expiry_days));
-    let off = contract.expires_at.duration_since(asked_at).saturating_sub(days).unsigned_abs();
-    let wrong =
-        |what: &str| EngineError::Fault(Fault::Contract(format!("is not what you asked for: {what}")));
-    if off > CLOCKS {
-        return Err(wrong("the expiry differs"));
-    }
-    let asked =
-        listing.to_escrow(quantity, contract.expires_at).ok_or_else(|| wrong("there is no such amount"))?;
-    Ok(terms::asked_for(&asked, contract, aegis_common::role::Role::Buyer)?)
-}
-
-pub async fn order(context: &Context, order: Order) -> Result<(), EngineError> {
-    let desk = context.desk()?;
-    let listing = desk.client.listing(order.listing).await?;
-    if listing.id != order.listing {
-        return Err(Fault::Contract("belongs to another listing".to_owned()).into());
-    }
-    let bill = bill(&listing, order.quantity)?;
-    if !order.yes && !context.json {
-        let question = "Order this? It obliges you to nothing until you accept the contract and pay.";
-        if !tokio::task::block_in_place(|| output::agreed(&bill, question)) {
-            return Err(EngineError::Person("not ordered".to_owned()));
-        }
-    }
-    let body = OrderRequest { listing_id: listing.id, quantity: order.quantity, version: listing.version };
-    let (key, asked_at) = (uuid::Uuid::now_v7().to_string(), Timestamp::now());
-    let made = repeated(|| desk.client.order(&body, &key)).await?;
-    let mut held = desk.hold(made.escrow_id).await?;
-    ordered(&listing, order.quantity, &held.book.contract, asked_at)?;
-    // From now on the server can't show another contract for this escrow.
-    held.book.asked_for = true;
-    held.save()?;
-    output::result(context.json, &made, || {
-        let terms = terms_of(&desk, &held);
-        format!("ordered {}\n{terms}\nnext: aegis accept {}", made.id, made.escrow_id)
-    });
-    Ok(())
-}
-
-pub async fn orders(context: &Context, asked: Orders) -> Result<(), EngineError> {
-    let role = asked.role.map(|role| aegis_common::role::Role::from(role).to_string());
-    let query = [
-        ("role", role),
-        ("status", asked.status.map(|status| status.to_uppercase())),
-        ("listing", asked.listing.map(|id| id.to_string())),
-        ("before", asked.before.map(|id| id.to_string())),
-        ("limit", Some(asked.limit.to_string())),
-    ];
-    let page = context.desk()?.client.orders(&query).await?;
-    output::result(context.json, &page, || {
-        let line = |order: &OrderView| {
-            format!(
-                "{}  {:<9}  {} XMR  {} × {}  {} from {}  escrow {}",
-                order.id,
-                order.status.wire(),
-                order.amount.xmr,
-                order.quantity,
-                order.title,
-                order.buyer,
-                order.seller,
-                order.escrow_id
-            )
-        };
-        let more = page.next.map(|next| format!("more: --before {next}"));
-        page.orders.iter().map(line).chain(more).collect::<Vec<_>>().join("\n")
-    });
-    Ok(())
-}
-
-fn opinion(review: &ReviewView) -> String {
-    let head = format!(
-        "{}  {}  {} of {} ({})",
-        review.created_at,
-        review.stars.map_or_else(|| "hidden".to_owned(), |stars| "*".repeat(stars.into())),
-        review.reviewer,
-        review.subject,
-        review.subject_role
-    );
-    let hidden = review.hidden.as_ref().map(|reason| format!("hidden: {reason}"));
-    let text = review.text.clone().filter(|text| !text.is_empty());
-    let answer = review.answer.as_ref().map(|answer| format!("answer: {}", answer.text));
-    [Some(head), hidden, text, answer].into_iter().flatten().collect::<Vec<_>>().join("\n  ")
-}
-
-pub async fn review(context: &Context, review: Review) -> Result<(), EngineError> {
-    use aegis_common::role::Role;
-    let subject = match review.role {
-        Reviewed::Buyer => Role::Buyer,
-        Reviewed::Seller => Role::Seller,
-        Reviewed::Arbiter => Role::Arbiter,
-    };
-    let body = ReviewRequest { subject, stars: review.stars, text: review.text };
-    let made = context.desk()?.client.review(review.escrow, &body).await?;
-    output::result(context.json, &made, || opinion(&made));
-    Ok(())
-}
-
-pub async fn reviews(context: &Context, asked: Reviews) -> Result<(), EngineError> {
-    if !is_username(&asked.name) {
-        return Err(EngineError::Person("that is no username".to_owned()));
-    }
-    let query = [("before", asked.before.map(|id| id.to_string())), ("limit", Some(asked.limit.to_string()))];
-    let page = context.desk()?.client.reviews(&asked.name, &query).await?;
-    output::result(context.json, &page, || {
-        let average = page.average.as_deref().map(|average| format!(", {average} of 5 on average"));
-        let head = format!("{} reviews{}", page.count, average.unwrap_or_default());
-        let more = page.next.map(|next| format!("more: --before {next}"));
-        [head].into_iter().chain(page.reviews.iter().map(opinion)).chain(more).collect::<Vec<_>>().join("\n")
-    });
-    Ok(())
 }
