@@ -167,7 +167,7 @@ async fn a_listing_is_made_found_changed_and_closed() {
     let changed: ListingView = taken(server.change(&seller, made.id, 1, &dearer), StatusCode::OK).await;
     assert_eq!((changed.version, changed.stock, changed.price.piconero.0), (2, 3, 600_000_000_000));
     assert_eq!(changed.description, made.description, "what is left out stays");
-    assert_eq!(search("text=blue").await.listings, [changed.clone()]);
+    assert_eq!(search("text=blue").await.listings, std::slice::from_ref(&changed));
     let paused = json!({ "status": "paused" });
     let _: ListingView = taken(server.change(&seller, made.id, 2, &paused), StatusCode::OK).await;
     assert!(search("").await.listings.is_empty());

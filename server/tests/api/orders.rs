@@ -59,7 +59,7 @@ async fn an_order_holds_pieces_and_opens_the_escrow_that_the_listing_says() {
         assert_eq!(page.orders.len(), count, "{query}");
     }
     let of = format!("/api/v1/orders?listing={}", listing.id);
-    assert_eq!(server.found::<OrderPage>(&of, &seller).await.orders, [order.clone()]);
+    assert_eq!(server.found::<OrderPage>(&of, &seller).await.orders, std::slice::from_ref(&order));
     // A closed listing is there for those who ordered.
     let listed = format!("/api/v1/listings/{}", listing.id);
     let close = server.request(Method::DELETE, &listed).bearer_auth(&seller.token).header("If-Match", "1");
