@@ -61,7 +61,7 @@ codes! {
     RateLimited "rate_limited" 429 "Too many attempts; wait a while.";
     IdempotencyConflict "idempotency_conflict" 409 "That idempotency key was used with another request.";
     IdempotencyMissing "idempotency_missing" 400 "This request needs an Idempotency-Key header.";
-    StaleVersion "stale_version" 409 "The escrow has changed since the version you named.";
+    StaleVersion "stale_version" 409 "It has changed since the version you named.";
     Busy "busy" 503 "The server is busy; try again in a moment.";
     StorageFull "storage_full" 507 "The server's disk is full; nothing was changed.";
     Unavailable "unavailable" 503 "A part of the server is not available; nothing was changed.";
@@ -78,6 +78,8 @@ codes! {
     WalletLogin "wallet_login" 502 "The wallet refuses the login.";
     WalletAnswer "wallet_answer" 502 "The wallet's answer is too long or no answer at all.";
     WalletRefused "wallet_refused" 502 "The wallet refuses the call.";
+    NotForSale "not_for_sale" 409 "The listing is not for sale at the moment.";
+    OutOfStock "out_of_stock" 409 "There are not so many pieces left.";
     // Addresses and contract
     BadAddress "bad_address" 422 "That is not a valid Monero address.";
     ForeignNetwork "foreign_network" 422 "The address belongs to another Monero network.";

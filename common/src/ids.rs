@@ -55,4 +55,14 @@ id!(
 id!(
     /// One call of a webhook, with all its attempts.
     DeliveryId
+    /// A listing.
+    ListingId
+);
+id!(
+    /// An order of a listing.
+    OrderId
+);
+id!(
+    /// A review.
+    ReviewId
 );

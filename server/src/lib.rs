@@ -13,6 +13,7 @@ pub mod config;
 pub mod crypto;
 pub mod escrows;
 pub mod integrations;
+pub mod market;
 pub mod node;
 pub mod outside;
 pub mod store;

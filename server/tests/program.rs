@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 use totp_rs::{Builder, Secret};
 
+#[path = "program/orders.rs"]
+mod orders;
 #[path = "support/rows.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 mod rows;

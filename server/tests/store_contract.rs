@@ -8,6 +8,10 @@ mod arbiters;
 mod credentials;
 #[path = "store/durability.rs"]
 mod durability;
+#[path = "store/market.rs"]
+mod market;
+#[path = "store/orders.rs"]
+mod orders;
 #[path = "store/outside.rs"]
 mod outside;
 #[path = "support/postgres.rs"]
@@ -66,6 +70,8 @@ async fn contract(url: &DatabaseUrl) {
     arbiters::arbiters(&store).await;
     credentials::credentials(url, &store).await;
     outside::outside(url, &store).await;
+    market::market(&store).await;
+    orders::orders(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;
     whole::dump(url, &store).await;

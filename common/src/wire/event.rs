@@ -23,7 +23,7 @@ pub struct EventFrame {
     pub escrow_id: Option<EscrowId>,
     /// When it happened.
     pub at: Timestamp,
-    /// The notice's data, as `Notice` of the API's description says for each type.
+    /// The notice's data, as `Notice` and `MarketNotice` of the API's description say for each type.
     pub payload: serde_json::Value,
 }
 

@@ -22,7 +22,7 @@ pub struct Problem {
     /// Names the request in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// The escrow's present version, where a version was stale.
+    /// The present version of what was to be changed, where a version was stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<i64>,
 }

@@ -9,10 +9,13 @@ mod factor;
 mod fund;
 mod identity;
 mod init;
+mod listing;
 mod login;
+mod order;
 mod output;
 mod password;
 mod profile;
+mod review;
 mod run;
 mod secrets;
 mod show;
@@ -73,6 +76,17 @@ enum Command {
         /// Their username.
         name: String,
     },
+    /// Offer things for sale, and find them.
+    #[command(subcommand)]
+    Listing(listing::ListingCommand),
+    /// Order a listing: shows what will be paid, then opens the escrow.
+    Order(order::Order),
+    /// List your orders, as buyer and as seller.
+    Orders(order::Orders),
+    /// Review the other trader, or the arbiter, of an escrow that is paid out.
+    Review(review::Review),
+    /// List the reviews of an account.
+    Reviews(review::Reviews),
     /// Make an escrow.
     Create(trade::Create),
     /// List your escrows.
@@ -306,6 +320,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Id => identity::id(context),
         Command::Pin(command) => identity::pin(context, command),
         Command::Safety { name } => identity::safety(context, &name),
+        Command::Listing(command) => listing::listing(context, command).await,
+        Command::Order(order) => order::order(context, order).await,
+        Command::Orders(orders) => order::orders(context, orders).await,
+        Command::Review(review) => review::review(context, review).await,
+        Command::Reviews(reviews) => review::reviews(context, reviews).await,
         Command::Create(create) => trade::create(context, create).await,
         Command::List => show::list(context).await,
         Command::Show(which) => show::show(context, which).await,

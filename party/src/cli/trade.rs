@@ -10,13 +10,13 @@ use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
-use aegis_common::wire::escrow::{CreateEscrowRequest, EscrowView};
+use aegis_common::wire::escrow::CreateEscrowRequest;
 use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
 use crate::authority::authorised;
 use crate::book::Fault;
-use crate::client::{Client, ClientError};
+use crate::client::ClientError;
 use crate::engine::desk::{Desk, Held};
 use crate::engine::payout::SystemClock;
 use crate::engine::{EngineError, setup, terms};
@@ -71,11 +71,20 @@ pub struct Create {
 /// The default outcome, by its name.
 #[derive(Clone, Copy, ValueEnum)]
 #[value(rename_all = "lowercase")]
-enum AtExpiry {
+pub enum AtExpiry {
     /// The seller is paid.
     Release,
     /// The buyer is paid back.
     Refund,
+}
+
+impl From<AtExpiry> for DefaultOutcome {
+    fn from(default: AtExpiry) -> Self {
+        match default {
+            AtExpiry::Release => Self::Release,
+            AtExpiry::Refund => Self::Refund,
+        }
+    }
 }
 
 /// Parts of the amount.
@@ -146,17 +155,14 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
         amount: create.amount,
         buyer_deposit: create.buyer_deposit,
         seller_deposit: create.seller_deposit,
-        default_outcome: match create.default {
-            AtExpiry::Release => DefaultOutcome::Release,
-            AtExpiry::Refund => DefaultOutcome::Refund,
-        },
+        default_outcome: create.default.into(),
         expires_at: aegis_common::time::to_millis(parse_expiry(&create.expires, Timestamp::now())?),
         finality_depth: create.finality,
         cosign_seconds: create.cosign_seconds,
         replaces: create.replaces,
     };
     let key = uuid::Uuid::now_v7().to_string();
-    let view = create_once(&desk.client, &body, &key).await?;
+    let view = repeated(|| desk.client.create(&body, &key)).await?;
     let mut held = desk.hold(view.id).await?;
     terms::asked_for(&body, &held.book.contract, held.book.role)?;
     // From now on the server can't show another contract for this escrow.
@@ -173,25 +179,24 @@ pub async fn create(context: &Context, create: Create) -> Result<(), EngineError
     Ok(())
 }
 
-fn terms_of(desk: &Desk, held: &Held<'_>) -> String {
+pub fn terms_of(desk: &Desk, held: &Held<'_>) -> String {
     let peers: Vec<_> = desk.peers(&held.book).into_iter().map(|(name, _, check)| (name, check)).collect();
     terms::text(&held.book.contract, held.book.role, &peers)
 }
 
-/// Sends the same request, under the same key, until there is an answer: where one got lost the escrow may exist already,
+/// Sends the same request, under the same key, until there is an answer: where one got lost what it makes may exist already,
 /// and a person who gives the command again would make a second.
-async fn create_once(
-    client: &Client,
-    body: &CreateEscrowRequest,
-    key: &str,
-) -> Result<EscrowView, ClientError> {
+pub async fn repeated<T, F>(mut send: impl FnMut() -> F) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
     for _ in 1..CREATE_ATTEMPTS {
-        match client.create(body, key).await {
+        match send().await {
             Err(error) if error.is_transient() => tokio::time::sleep(CREATE_PAUSE).await,
             answer => return answer,
         }
     }
-    client.create(body, key).await
+    send().await
 }
 
 pub async fn accept(

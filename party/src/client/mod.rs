@@ -3,6 +3,7 @@
 mod account;
 mod error;
 mod login;
+mod market;
 mod page;
 mod session;
 

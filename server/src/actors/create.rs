@@ -58,6 +58,7 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
         view_key: None,
         spend_keys: None,
         ending: None,
+        replaces,
     };
     match world.store.commit(commit).await {
         Ok(_) => {

@@ -259,6 +259,7 @@ impl Desk {
             idempotency: None,
             view_key: attested.map(|key| Zeroizing::new(key.view_secret().to_bytes())),
             spend_keys: attested.map(|key| *key.spend_keys()),
+            replaces: None,
             ending: Ending::of(&next.escrow, now).filter(|_| !held.escrow.status().is_over()),
         })
     }
@@ -272,7 +273,8 @@ fn may_depend_on_state(refusal: &Refusal) -> bool {
 pub(super) fn commit_refusal(id: EscrowId, error: &CommitError) -> Refusal {
     match error {
         CommitError::Full => Refusal::Full,
-        CommitError::Busy => Refusal::Busy,
+        // Whoever wanted it orders anew.
+        CommitError::Busy | CommitError::Undone => Refusal::Busy,
         CommitError::Missing => Refusal::NotFound,
         CommitError::IdempotencyConflict => Refusal::IdempotencyConflict,
         CommitError::Unavailable(_) | CommitError::Uncertain(_) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, get, web};
 use aegis_common::escrow::effect::Notice;
+use aegis_common::wire::market::MarketNotice;
 use aegis_common::wire::problem::Problem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Content, Ref, RefOr, Response, ResponseBuilder};
@@ -27,7 +28,7 @@ pub const DESCRIPTION: &str = "/api/v1/openapi.json";
                        keys and hashes hexadecimal. Errors are problem documents (RFC 9457) whose `code` is for \
                        programs."
     ),
-    components(schemas(Problem, Notice)),
+    components(schemas(Problem, Notice, MarketNotice)),
     modifiers(&Bearer)
 )]
 pub struct Frame;

@@ -26,7 +26,7 @@ use crate::actors::message::{Command, Create, Snapshot, Tell};
 use crate::escrows::Kept;
 
 /// How long a request waits for an actor.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl State {
     async fn tell(
@@ -86,7 +86,14 @@ pub async fn create(
     }
     let (initiator, replaces) = (caller.user(), request.replaces);
     let old = match replaces {
-        Some(id) => Some(state.escrows.replaceable(initiator, id).await?),
+        Some(id) => {
+            let old = state.escrows.replaceable(initiator, id).await?;
+            // What is ordered is sold on the listing's terms.
+            if !state.store.orders_following(vec![id]).await?.is_empty() {
+                return Err(ApiError::new(Code::WrongState, "An order's escrow can't be edited."));
+            }
+            Some(old)
+        }
         None => None,
     };
     let contract = state.drafts.draft(EscrowId(Uuid::now_v7()), initiator, request).await?;

@@ -28,8 +28,15 @@ impl FromRequest for IdempotencyKey {
     }
 }
 
-/// The version of an escrow that the sender believes in, if it names one.
+/// The version that the sender believes in, if it names one.
 pub struct IfMatch(pub Option<i64>);
+
+impl IfMatch {
+    /// The version, where the request must name one.
+    pub fn required(self) -> Result<i64, ApiError> {
+        self.0.ok_or_else(|| ApiError::invalid("If-Match", "must name the version to be changed"))
+    }
+}
 
 impl FromRequest for IfMatch {
     type Error = ApiError;

@@ -14,9 +14,12 @@ pub mod factors;
 pub mod headers;
 pub mod health;
 pub mod limits;
+pub mod listings;
 pub mod me;
+pub mod orders;
 pub mod problem;
 mod refusals;
+pub mod reviews;
 pub mod tickets;
 pub mod trace;
 pub mod users;
@@ -37,6 +40,7 @@ use crate::actors::{self, ChainTip};
 use crate::arbiters::Arbiters;
 use crate::escrows::{Drafts, Escrows};
 use crate::integrations::{Actor, Integrations};
+use crate::market::Market;
 use crate::node::NodeStatus;
 use crate::store::Store;
 use limits::RateLimits;
@@ -60,6 +64,8 @@ pub struct State {
     pub arbiters: Arbiters,
     /// Reading escrows.
     pub escrows: Escrows,
+    /// Listings, orders and reviews.
+    pub market: Market,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The chain's tip.

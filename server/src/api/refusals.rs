@@ -12,6 +12,7 @@ use crate::arbiters::ArbiterError;
 use crate::crypto::password::PasswordError;
 use crate::escrows::{DraftError, ReadError};
 use crate::integrations::IntegrationError;
+use crate::market::MarketError;
 use crate::outside::OutsideError;
 use crate::store::StoreError;
 
@@ -147,6 +148,33 @@ impl From<ReadError> for ApiError {
             ReadError::Inconsistent { .. } => Self::failure(Code::Internal, &error),
             ReadError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<MarketError> for ApiError {
+    fn from(error: MarketError) -> Self {
+        let code = match error {
+            MarketError::Store(error) => return error.into(),
+            MarketError::Field { field, why } => return Self::invalid(field, why),
+            MarketError::Stale { actual } => {
+                return Self {
+                    current_version: Some(actual),
+                    ..Self::new(Code::StaleVersion, error.to_string())
+                };
+            }
+            MarketError::Inconsistent(_) => return Self::failure(Code::Internal, &error),
+            MarketError::Unknown => return Self::of(Code::NotFound),
+            MarketError::IdempotencyConflict => return Self::of(Code::IdempotencyConflict),
+            MarketError::UnknownUser { .. } => Code::UnknownUser,
+            MarketError::NotForSale => Code::NotForSale,
+            MarketError::OutOfStock => Code::OutOfStock,
+            MarketError::LimitReached(_) => Code::LimitReached,
+            MarketError::Over(_) => Code::WrongState,
+            MarketError::Done(_) => Code::AlreadyDone,
+            MarketError::Forbidden(_) => Code::Forbidden,
+            MarketError::Undone => Code::Busy,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

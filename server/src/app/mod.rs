@@ -44,6 +44,7 @@ use crate::crypto::breached::Breached;
 use crate::crypto::password::Passwords;
 use crate::escrows::{ArbiterTerms, Drafts, Escrows, PlatformTerms, Terms};
 use crate::integrations::{Courier, Integrations};
+use crate::market::{self, Market};
 use crate::outside::{Door, System};
 use crate::store::{Store, StoreOptions};
 use crate::ws::Timing;
@@ -158,12 +159,15 @@ pub fn start(
     accounts.on_ended(Box::new(move |session| sessions.do_send(SessionOver(session))));
     let door = Door::new(&config.outside, Arc::new(System)).context("the door to what users name")?;
     actix::spawn(Courier::new(store.clone(), door.clone(), Arc::clone(&clock)).run());
+    let market = Market::new(store.clone(), Arc::clone(&clock));
+    actix::spawn(market::run(market.clone()));
     let state = State {
         accounts,
         integrations: Integrations::new(store.clone(), door, Arc::clone(&clock)),
         drafts: Drafts::new(store.clone(), Arc::clone(&clock), terms(config)),
         arbiters: arbiters(config, store.clone(), Arc::clone(&clock)),
         escrows: Escrows::new(store.clone()),
+        market,
         store,
         tip: actors.handles.tip.clone(),
         nodes: Box::new({

@@ -12,7 +12,8 @@ use utoipa_actix_web::AppExt;
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
 use crate::api::{
-    access, arbiters, auth, backups, docs, escrows, events, factors, health, me, users, wallet, webhooks,
+    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, me, orders, reviews,
+    users, wallet, webhooks,
 };
 use crate::ws;
 
@@ -117,6 +118,21 @@ routes! {
     PUT "/api/v1/me/arbiter" => arbiters::set_offer, Arbiters;
     POST "/api/v1/me/arbiter/heartbeat" => arbiters::heartbeat, Arbiters;
     GET "/api/v1/disputes" => arbiters::disputes, Referees;
+    POST "/api/v1/escrows/{id}/reviews" => reviews::create, Trade;
+    POST "/api/v1/listings" => listings::create, Trade;
+    GET "/api/v1/listings" => listings::list, Read;
+    GET "/api/v1/listings/{id}" => listings::one, Read;
+    PATCH "/api/v1/listings/{id}" => listings::change, Trade;
+    DELETE "/api/v1/listings/{id}" => listings::close, Trade;
+    POST "/api/v1/orders" => orders::create, Trade;
+    GET "/api/v1/orders" => orders::list, Read;
+    GET "/api/v1/orders/{id}" => orders::one, Read;
+    GET "/api/v1/users/{username}/reviews" => reviews::list, Read;
+    GET "/api/v1/reviews/{id}" => reviews::one, Read;
+    PATCH "/api/v1/reviews/{id}" => reviews::change, Trade;
+    PUT "/api/v1/reviews/{id}/answer" => reviews::answer, Trade;
+    PUT "/api/v1/reviews/{id}/hidden" => reviews::hide, Operators;
+    DELETE "/api/v1/reviews/{id}/hidden" => reviews::show, Operators;
     GET "/api/v1/events" => events::feed, Read;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;

@@ -104,7 +104,7 @@ impl Successors {
             };
             match again.and_then(|pause| self.clock.now().checked_add(pause).ok()) {
                 Some(at) => self.store.want_arbiter(id, at).await?,
-                None => self.store.filled(id).await?,
+                None => self.store.close_vacancy(id).await?,
             }
         }
         Ok(())

@@ -16,6 +16,7 @@ use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
+use super::market::orders::{claim, order_follows};
 use super::schema::{escrows, events, idempotency, journal};
 use super::tallies::count;
 use super::types::{DbUuid, impossible};
@@ -67,6 +68,8 @@ pub struct Commit {
     pub view_key: Option<Zeroizing<[u8; 32]>>,
     /// How the escrow ends with this change: counted for its parties.
     pub ending: Option<Ending>,
+    /// The escrow whose place a new one takes: an order that follows it follows the new one.
+    pub replaces: Option<EscrowId>,
     /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
     pub spend_keys: Option<[Key32; 3]>,
 }
@@ -90,6 +93,7 @@ struct Prepared {
     events: Vec<InsertEvent>,
     idempotency: Option<RawIdempotency>,
     ending: Option<Ending>,
+    replaces: Option<DbUuid>,
 }
 
 impl Store {
@@ -103,7 +107,8 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending } = commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending, replaces } =
+            commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {
@@ -133,6 +138,7 @@ impl Store {
             events: events.into_iter().map(|event| InsertEvent::encode(event, at)).collect(),
             idempotency: idempotency.map(RawIdempotency::encode),
             ending,
+            replaces: replaces.map(|id| id.0.into()),
         })
     }
 }
@@ -200,6 +206,12 @@ impl Prepared {
                 if version.first::<i64>(conn).optional()?.is_some() {
                     return Ok(Err(CommitError::Duplicate));
                 }
+                if let Some(old) = self.replaces {
+                    order_follows(conn, old, row.id)?;
+                }
+                if !claim(conn, row.id)? {
+                    return Ok(Err(CommitError::Undone));
+                }
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
             }
             Expected::Version(expected) => {
@@ -219,8 +231,6 @@ impl Prepared {
     }
 
     fn seen_before(&self, conn: &mut Conn) -> QueryResult<bool> {
-        let Some(row) = &self.idempotency else { return Ok(false) };
-        let found = idempotency::table.find((row.user_id, &row.key)).select(idempotency::status);
-        Ok(found.first::<i32>(conn).optional()?.is_some())
+        self.idempotency.as_ref().map_or(Ok(false), |row| row.is_used(conn))
     }
 }

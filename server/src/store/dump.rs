@@ -26,14 +26,17 @@ use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
+use super::market::listings::{RawListing, RawWord};
+use super::market::orders::RawOrder;
+use super::market::reviews::RawReview;
 use super::outside::deliveries::RawDelivery;
 use super::outside::wallets::{RawWallet, connection_cell};
 use super::outside::webhooks::{RawWebhook, secret_cell};
 use super::schema::{
     arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges,
-    deliveries, disabled, escrows, events, heartbeat, idempotency, invitations, journal, outages,
-    outbox_cursor, own_wallets, passkeys, prekeys, profiles, reset_signatures, seal_keys, sessions, tallies,
-    token_keys, totp, users, vacancies, wallet_backups, webhooks,
+    deliveries, disabled, escrows, events, heartbeat, idempotency, invitations, journal, listing_words,
+    listings, orders, outages, outbox_cursor, own_wallets, passkeys, prekeys, profiles, reset_signatures,
+    reviews, seal_keys, sessions, tallies, token_keys, totp, users, vacancies, wallet_backups, webhooks,
 };
 use super::tallies::RawTally;
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
@@ -58,6 +61,17 @@ pub(super) fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok,
     match serde_json::from_str::<Value>(text) {
         Ok(value) => value.serialize(serializer),
         Err(_) => serializer.serialize_str(text),
+    }
+}
+
+/// The same of a text that may be missing.
+pub(super) fn as_json_or_null<S: Serializer>(
+    text: &Option<String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_json(text, serializer),
+        None => serializer.serialize_none(),
     }
 }
 
@@ -235,6 +249,13 @@ impl Store {
                 let opened = ring.open(connection_cell(&row.user_id.0), &row.connection);
                 tell("own_wallets", with_opened(columns(row)?, "connection", &row.connection, opened))
             });
+            dump!(conn, listings, RawListing, [id], |row| tell("listings", columns(row)?));
+            dump!(conn, listing_words, RawWord, [word, listing_id], |row| tell(
+                "listing_words",
+                columns(row)?
+            ));
+            dump!(conn, orders, RawOrder, [id], |row| tell("orders", columns(row)?));
+            dump!(conn, reviews, RawReview, [id], |row| tell("reviews", columns(row)?));
             for kind in KeyKind::ALL.map(KeyKind::wire) {
                 let mut after: Option<(DbUuid, i64)> = None;
                 loop {

@@ -61,6 +61,9 @@ pub enum CommitError {
     /// The user's idempotency key was used before: answer with the stored response.
     #[error("the idempotency key was used before")]
     IdempotencyConflict,
+    /// The order that the new escrow belongs to was undone before the escrow was made.
+    #[error("the order was undone")]
+    Undone,
     /// The disk is full.
     #[error("the database's disk is full")]
     Full,
@@ -177,7 +180,7 @@ impl ItemError for StoreError {
 
 impl ItemError for CommitError {
     fn wrote_nothing(&self) -> bool {
-        matches!(self, Self::Stale { .. } | Self::Missing)
+        matches!(self, Self::Stale { .. } | Self::Missing | Self::Undone)
     }
 
     fn failure(&self) -> Option<Failure> {

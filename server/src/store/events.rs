@@ -87,21 +87,23 @@ impl Store {
 
     /// How far the named dispatcher has come; 0 where it never began.
     pub async fn outbox_cursor(&self, name: &'static str) -> Result<i64, StoreError> {
-        self.read(move |conn, _| cursor(conn, name)).await
+        self.read(move |conn, _| Ok(cursor(conn, name)?)).await
     }
 
     /// Remembers how far the named dispatcher has come. Never moves it back.
     pub async fn set_outbox_cursor(&self, name: &'static str, seq: i64) -> Result<(), StoreError> {
-        self.writer.run(move |conn| move_cursor(conn, name, seq)).await
+        self.writer.run(move |conn| Ok::<_, StoreError>(move_cursor(conn, name, seq)?)).await
     }
 }
 
-pub(super) fn cursor(conn: &mut Conn, name: &str) -> Result<i64, StoreError> {
+/// How far a named reader has come; 0 where it never began.
+pub(super) fn cursor(conn: &mut Conn, name: &str) -> QueryResult<i64> {
     let seq = outbox_cursor::table.find(name).select(outbox_cursor::seq);
     Ok(seq.first(conn).optional()?.unwrap_or(0))
 }
 
-pub(super) fn move_cursor(conn: &mut Conn, name: &str, seq: i64) -> Result<(), StoreError> {
+/// Remembers how far a named reader has come. Never moves it back.
+pub(super) fn move_cursor(conn: &mut Conn, name: &str, seq: i64) -> QueryResult<()> {
     let stored = outbox_cursor::table.find(name).select(outbox_cursor::seq);
     match stored.first::<i64>(conn).optional()? {
         None => {

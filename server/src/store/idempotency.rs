@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use super::Store;
+use super::connection::Conn;
 use super::dump::as_json;
 use super::error::StoreError;
 use super::schema::idempotency;
@@ -51,6 +52,12 @@ impl RawIdempotency {
             response: row.response,
             created_at: row.created_at.as_millisecond(),
         }
+    }
+
+    /// Whether an answer is stored under the user's key.
+    pub fn is_used(&self, conn: &mut Conn) -> QueryResult<bool> {
+        let row = idempotency::table.find((self.user_id, &self.key)).select(idempotency::status);
+        Ok(row.first::<i32>(conn).optional()?.is_some())
     }
 
     fn decode(self) -> Result<IdempotencyRow, StoreError> {

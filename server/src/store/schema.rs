@@ -352,6 +352,65 @@ table! {
     }
 }
 
+table! {
+    listings (id) {
+        id -> Binary,
+        seller_id -> Binary,
+        version -> BigInt,
+        status -> Text,
+        title -> Text,
+        description -> Text,
+        price -> BigInt,
+        stock -> BigInt,
+        terms -> Text,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+table! {
+    listing_words (word, listing_id) {
+        word -> Binary,
+        listing_id -> Binary,
+    }
+}
+
+table! {
+    orders (id) {
+        id -> Binary,
+        listing_id -> Binary,
+        escrow_id -> Binary,
+        buyer_id -> Binary,
+        seller_id -> Binary,
+        title -> Text,
+        quantity -> BigInt,
+        price -> BigInt,
+        stage -> Text,
+        contract -> Nullable<Text>,
+        key -> Text,
+        created_at -> BigInt,
+    }
+}
+
+table! {
+    reviews (id) {
+        id -> Binary,
+        escrow_id -> Binary,
+        reviewer_id -> Binary,
+        reviewer_role -> Text,
+        subject_id -> Binary,
+        subject_role -> Text,
+        version -> BigInt,
+        stars -> BigInt,
+        body -> Text,
+        answer -> Nullable<Text>,
+        answered_at -> Nullable<BigInt>,
+        hidden -> Nullable<Text>,
+        created_at -> BigInt,
+        edited_at -> Nullable<BigInt>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     arbiters,
     assignments,
@@ -369,6 +428,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     idempotency,
     invitations,
     journal,
+    listing_words,
+    listings,
+    orders,
     outages,
     outbox_cursor,
     own_wallets,
@@ -376,6 +438,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     prekeys,
     profiles,
     reset_signatures,
+    reviews,
     seal_keys,
     sessions,
     tallies,

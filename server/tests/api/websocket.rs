@@ -86,6 +86,7 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
         view_key: None,
         spend_keys: None,
         ending: None,
+        replaces: None,
     };
     server.state.store.commit(commit).await.unwrap();
 }

@@ -86,6 +86,7 @@ pub fn opening([buyer, seller, arbiter]: [UserId; 3]) -> Commit {
         view_key: None,
         spend_keys: None,
         ending: None,
+        replaces: None,
     };
     furnish(&mut commit);
     commit

@@ -50,6 +50,7 @@ const SERVER: Floors = &[
     ("chain", 3),
     ("escrows", 3),
     ("integrations", 3),
+    ("market", 3),
     // Who does it.
     ("actors", 4),
     // How it is reached; sockets answer as the rest of the API does.

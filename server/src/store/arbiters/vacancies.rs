@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::store::Store;
 use crate::store::error::StoreError;
+use crate::store::market::follow::end_vacant;
 use crate::store::schema::{heartbeat, outages, vacancies};
 use crate::store::types::{DbUuid, page, time};
 
@@ -51,13 +52,13 @@ impl Store {
             .await
     }
 
-    /// Nothing more is to be tried for an escrow.
-    pub async fn filled(&self, escrow: EscrowId) -> Result<(), StoreError> {
+    /// Nothing more is to be tried for an escrow: another has taken its place, and its order with it, or none will.
+    pub async fn close_vacancy(&self, escrow: EscrowId) -> Result<(), StoreError> {
         let id = DbUuid::from(escrow.0);
         self.writer
             .run(move |conn| {
                 diesel::delete(vacancies::table.find(id)).execute(conn)?;
-                Ok(())
+                end_vacant(conn, id)
             })
             .await
     }

@@ -1,0 +1,4 @@
+DROP TABLE reviews;
+DROP TABLE orders;
+DROP TABLE listing_words;
+DROP TABLE listings;

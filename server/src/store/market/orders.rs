@@ -1,0 +1,376 @@
+//! Orders, and the pieces they hold.
+//!
+//! ```text
+//!  opening ──(its escrow is stored)──► open ──(sold)──► sold
+//!     │                                  └──(ended without a sale: pieces back)──► returned
+//!     └──(no escrow in time: pieces back)──► undone
+//! ```
+//! An order is stored, and holds its pieces, before its escrow exists, whose id it names. The transaction that stores the
+//! escrow moves it to `open`, or stores nothing where it was undone: so there is never an escrow without its order, and
+//! none for an order that was undone, wherever a server ends. Each arrow is one change of one row.
+
+use aegis_common::amount::Piconero;
+use aegis_common::escrow::state::Status;
+use aegis_common::ids::{EscrowId, ListingId, OrderId, UserId};
+use aegis_common::time::Timestamp;
+use diesel::dsl::{count_star, exists, not, sql};
+use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Names;
+use crate::store::commit::check_text;
+use crate::store::connection::Conn;
+use crate::store::dump::as_json_or_null;
+use crate::store::error::StoreError;
+use crate::store::idempotency::{IdempotencyRow, RawIdempotency};
+use crate::store::schema::{escrows, idempotency, listings, orders};
+use crate::store::types::{DbUuid, amount, impossible, natural, page, time};
+use crate::store::{MAX_PAGE, Store};
+
+/// Spelled out, not bound: SQLite uses a partial index only where the query says its condition.
+const OPENING: &str = "orders.stage = 'opening'";
+/// The same of orders that hold pieces.
+const HELD: &str = "orders.stage IN ('opening', 'open')";
+
+/// An order to be stored.
+#[derive(Debug, Clone)]
+pub struct NewOrder {
+    /// Its id, a version 7 UUID: ordered by creation.
+    pub id: OrderId,
+    /// What is ordered.
+    pub listing_id: ListingId,
+    /// The version of it that the buyer has seen.
+    pub seen: i64,
+    /// The escrow to be made.
+    pub escrow_id: EscrowId,
+    /// Who orders.
+    pub buyer_id: UserId,
+    /// Whose listing it is.
+    pub seller_id: UserId,
+    /// The listing's title.
+    pub title: String,
+    /// Pieces.
+    pub quantity: u32,
+    /// The price of a piece.
+    pub price: Piconero,
+    /// The contract that the escrow is to be made of, as JSON.
+    pub contract: String,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// How an attempt to hold pieces for an order went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The order holds them.
+    Held,
+    /// The buyer's key was used before: answer with what is stored under it.
+    Known,
+    /// There is no such listing.
+    Missing,
+    /// The listing is at another version by now.
+    Stale {
+        /// At which.
+        actual: i64,
+    },
+    /// It can't be ordered.
+    NotForSale,
+    /// There are fewer pieces.
+    OutOfStock,
+    /// The buyer has as many orders that are not paid as it may have.
+    TooMany,
+}
+
+/// An order whose escrow is yet to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpeningOrder {
+    /// Its id.
+    pub id: OrderId,
+    /// Who orders.
+    pub buyer_id: UserId,
+    /// The contract, as JSON.
+    pub contract: String,
+}
+
+/// An order with its escrow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRow {
+    /// Its id.
+    pub id: OrderId,
+    /// What was ordered.
+    pub listing_id: ListingId,
+    /// The escrow it is paid by.
+    pub escrow_id: EscrowId,
+    /// Who ordered.
+    pub buyer_id: UserId,
+    /// Whose listing it is.
+    pub seller_id: UserId,
+    /// The buyer's name.
+    pub buyer: String,
+    /// The seller's name.
+    pub seller: String,
+    /// The listing's title when it was ordered.
+    pub title: String,
+    /// Pieces.
+    pub quantity: u64,
+    /// The price of a piece.
+    pub price: Piconero,
+    /// Status of the escrow.
+    pub escrow_status: Status,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// Which of somebody's orders to list, newest first.
+#[derive(Debug, Clone)]
+pub struct OrderQuery {
+    /// Whose.
+    pub user: UserId,
+    /// Those that the user made.
+    pub bought: bool,
+    /// Those that the user was sent.
+    pub sold: bool,
+    /// Only those whose escrow has one of these statuses.
+    pub statuses: Option<Vec<Status>>,
+    /// Only those of a listing.
+    pub listing: Option<ListingId>,
+    /// Only those older than this one.
+    pub before: Option<OrderId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+#[derive(Queryable, Insertable, Serialize)]
+#[diesel(table_name = orders, treat_none_as_default_value = false)]
+pub(in crate::store) struct RawOrder {
+    pub id: DbUuid,
+    pub(super) listing_id: DbUuid,
+    pub(super) escrow_id: DbUuid,
+    buyer_id: DbUuid,
+    seller_id: DbUuid,
+    title: String,
+    pub(super) quantity: i64,
+    price: i64,
+    stage: String,
+    #[serde(serialize_with = "as_json_or_null")]
+    contract: Option<String>,
+    key: String,
+    created_at: i64,
+}
+
+impl RawOrder {
+    /// Buyer and seller.
+    pub(super) fn parties(&self) -> (UserId, UserId) {
+        (UserId(self.buyer_id.into()), UserId(self.seller_id.into()))
+    }
+
+    fn encode(order: NewOrder, key: String) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: order.id.0.into(),
+            listing_id: order.listing_id.0.into(),
+            escrow_id: order.escrow_id.0.into(),
+            buyer_id: order.buyer_id.0.into(),
+            seller_id: order.seller_id.0.into(),
+            title: order.title,
+            quantity: order.quantity.into(),
+            price: amount(order.price)?,
+            stage: "opening".to_owned(),
+            contract: Some(order.contract),
+            key,
+            created_at: order.created_at.as_millisecond(),
+        })
+    }
+
+    fn decode(self, status: &str, names: &Names) -> Result<OrderRow, StoreError> {
+        let (buyer_id, seller_id) = self.parties();
+        Ok(OrderRow {
+            id: OrderId(self.id.into()),
+            listing_id: ListingId(self.listing_id.into()),
+            escrow_id: EscrowId(self.escrow_id.into()),
+            buyer: names.of(buyer_id)?,
+            seller: names.of(seller_id)?,
+            buyer_id,
+            seller_id,
+            title: self.title,
+            quantity: natural(self.quantity)?,
+            price: Piconero(natural(self.price)?),
+            escrow_status: Status::from_wire(status).ok_or_else(|| impossible("an unknown status"))?,
+            created_at: time(self.created_at)?,
+        })
+    }
+}
+
+/// What is kept of the answer to an order.
+fn answer(id: DbUuid) -> String {
+    json!({ "orderId": uuid::Uuid::from(id) }).to_string()
+}
+
+impl Store {
+    /// Takes pieces off a listing and stores the order that holds them, under the buyer's idempotency key. Of those who
+    /// want the last piece one gets it.
+    pub async fn hold(
+        &self,
+        order: NewOrder,
+        key: IdempotencyRow,
+        most_unpaid: usize,
+    ) -> Result<Hold, StoreError> {
+        check_text([&order.title, &order.contract, &key.key])?;
+        let seen = order.seen;
+        let raw = RawOrder::encode(order, key.key.clone())?;
+        let key = RawIdempotency::encode(IdempotencyRow { response: answer(raw.id), ..key });
+        self.writer
+            .run(move |conn| {
+                if key.is_used(conn)? {
+                    return Ok(Hold::Known);
+                }
+                let row = listings::table.find(raw.listing_id);
+                let row = row.select((listings::version, listings::status, listings::stock));
+                let Some((version, status, stock)) = row.first::<(i64, String, i64)>(conn).optional()? else {
+                    return Ok(Hold::Missing);
+                };
+                if version != seen {
+                    return Ok(Hold::Stale { actual: version });
+                }
+                if status != "active" {
+                    return Ok(Hold::NotForSale);
+                }
+                if stock < raw.quantity {
+                    return Ok(Hold::OutOfStock);
+                }
+                if natural(unpaid(conn, raw.buyer_id)?)? >= most_unpaid as u64 {
+                    return Ok(Hold::TooMany);
+                }
+                let row = diesel::update(listings::table.find(raw.listing_id));
+                row.set(listings::stock.eq(listings::stock - raw.quantity)).execute(conn)?;
+                diesel::insert_into(orders::table).values(&raw).execute(conn)?;
+                diesel::insert_into(idempotency::table).values(&key).execute(conn)?;
+                Ok(Hold::Held)
+            })
+            .await
+    }
+
+    /// An order whose escrow is yet to be made; `None` once it is made, or never will be.
+    pub async fn opening_order(&self, id: OrderId) -> Result<Option<OpeningOrder>, StoreError> {
+        let id = DbUuid::from(id.0);
+        self.read(move |conn, _| {
+            let row = orders::table.find(id).filter(orders::stage.eq("opening"));
+            let Some(raw) = row.first::<RawOrder>(conn).optional()? else { return Ok(None) };
+            Ok(Some(OpeningOrder {
+                id: OrderId(raw.id.into()),
+                buyer_id: UserId(raw.buyer_id.into()),
+                contract: raw.contract.ok_or_else(|| impossible("an opening order without a contract"))?,
+            }))
+        })
+        .await
+    }
+
+    /// Undoes orders from before a moment whose escrow was never made: their pieces are back, and their keys can be used
+    /// anew. At most `limit`; returns how many.
+    pub async fn undo_orders(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.writer
+            .run(move |conn| {
+                let stuck = orders::table.filter(sql::<Bool>(OPENING));
+                let stuck = stuck.filter(orders::created_at.lt(before.as_millisecond()));
+                let stuck: Vec<RawOrder> = stuck.order(orders::created_at).limit(page(limit)).load(conn)?;
+                for order in &stuck {
+                    let row = orders::table.find(order.id).filter(orders::stage.eq("opening"));
+                    let undone = (orders::stage.eq("undone"), orders::contract.eq(None::<String>));
+                    if diesel::update(row).set(undone).execute(conn)? == 1 {
+                        put_back(conn, order.listing_id, order.quantity)?;
+                        let key = idempotency::table.find((order.buyer_id, &order.key));
+                        diesel::delete(key.filter(idempotency::response.eq(answer(order.id))))
+                            .execute(conn)?;
+                    }
+                }
+                Ok(stuck.len())
+            })
+            .await
+    }
+
+    /// One order that has its escrow.
+    pub async fn order(&self, id: OrderId) -> Result<Option<OrderRow>, StoreError> {
+        let id = DbUuid::from(id.0);
+        self.read(move |conn, _| {
+            let row = orders::table.inner_join(escrows::table.on(escrows::id.eq(orders::escrow_id)));
+            let row = row.filter(orders::id.eq(id)).select((orders::all_columns, escrows::status));
+            let found = row.first::<(RawOrder, String)>(conn).optional()?;
+            Ok(decoded(conn, found.into_iter().collect())?.pop())
+        })
+        .await
+    }
+
+    /// Somebody's orders that have their escrows.
+    pub async fn orders(&self, asked: OrderQuery) -> Result<Vec<OrderRow>, StoreError> {
+        let user = DbUuid::from(asked.user.0);
+        let before = asked.before.map_or(DbUuid::from(uuid::Uuid::max()), |id| id.0.into());
+        self.read(move |conn, _| {
+            let mut found: Vec<(RawOrder, String)> = Vec::new();
+            // One query a part, each answered by its own index; one query with OR would sort everything.
+            for (is_asked, bought) in [(asked.bought, true), (asked.sold, false)] {
+                if !is_asked {
+                    continue;
+                }
+                let rows = orders::table.inner_join(escrows::table.on(escrows::id.eq(orders::escrow_id)));
+                let mut rows = rows.select((orders::all_columns, escrows::status)).into_boxed();
+                rows = if bought {
+                    rows.filter(orders::buyer_id.eq(user))
+                } else {
+                    rows.filter(orders::seller_id.eq(user))
+                };
+                if let Some(statuses) = &asked.statuses {
+                    let statuses: Vec<&str> = statuses.iter().map(|status| status.wire()).collect();
+                    rows = rows.filter(escrows::status.eq_any(statuses));
+                }
+                if let Some(listing) = asked.listing {
+                    rows = rows.filter(orders::listing_id.eq(DbUuid::from(listing.0)));
+                }
+                let rows = rows.filter(orders::id.lt(before)).order(orders::id.desc());
+                found.extend(rows.limit(page(asked.limit)).load::<(RawOrder, String)>(conn)?);
+            }
+            found.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(order.id.0));
+            found.truncate(asked.limit.min(MAX_PAGE));
+            decoded(conn, found)
+        })
+        .await
+    }
+}
+
+/// From now on an order follows another escrow than `old`: the one that takes its place.
+pub(in crate::store) fn order_follows(conn: &mut Conn, old: DbUuid, new: DbUuid) -> QueryResult<usize> {
+    let row = orders::table.filter(orders::escrow_id.eq(old)).filter(orders::stage.eq("open"));
+    diesel::update(row).set(orders::escrow_id.eq(new)).execute(conn)
+}
+
+fn decoded(conn: &mut Conn, found: Vec<(RawOrder, String)>) -> Result<Vec<OrderRow>, StoreError> {
+    let names = Names::load(conn, found.iter().flat_map(|(order, _)| [order.buyer_id, order.seller_id]))?;
+    found.into_iter().map(|(order, status)| order.decode(&status, &names)).collect()
+}
+
+/// How many of a buyer's orders hold pieces and are not paid.
+fn unpaid(conn: &mut Conn, buyer: DbUuid) -> QueryResult<i64> {
+    let paid = escrows::table.filter(escrows::id.eq(orders::escrow_id));
+    let paid = paid.filter(escrows::status.ne(Status::PendingFunding.wire())).select(escrows::id);
+    let held = orders::table.filter(orders::buyer_id.eq(buyer));
+    let held = held.filter(sql::<Bool>(HELD)).filter(not(exists(paid)));
+    held.select(count_star()).first(conn)
+}
+
+/// Gives pieces back to their listing.
+pub(super) fn put_back(conn: &mut Conn, listing: DbUuid, quantity: i64) -> QueryResult<usize> {
+    let row = diesel::update(listings::table.find(listing));
+    row.set(listings::stock.eq(listings::stock + quantity)).execute(conn)
+}
+
+/// Opens the order that names this escrow, in the transaction that stores the escrow. `false` where it was undone: then there
+/// must be no escrow. An escrow without an order is none of its business.
+pub(in crate::store) fn claim(conn: &mut Conn, escrow: DbUuid) -> QueryResult<bool> {
+    let row = orders::table.filter(orders::escrow_id.eq(escrow));
+    let Some(stage) = row.select(orders::stage).first::<String>(conn).optional()? else { return Ok(true) };
+    if stage == "opening" {
+        let opened = (orders::stage.eq("open"), orders::contract.eq(None::<String>));
+        diesel::update(row).set(opened).execute(conn)?;
+    }
+    Ok(stage != "undone")
+}
