@@ -5,4 +5,5 @@
 pub mod account;
 pub mod escrow;
 pub mod event;
+pub mod listing;
 pub mod problem;

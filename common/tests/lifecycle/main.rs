@@ -10,6 +10,7 @@ mod invariants;
 mod payouts;
 mod rows;
 mod transcripts;
+mod waits;
 
 use proptest::prelude::*;
 
