@@ -15,6 +15,7 @@ use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
+use super::listings;
 use super::schema::{escrows, events, idempotency, journal};
 use super::types::{DbUuid, impossible};
 
@@ -63,6 +64,8 @@ pub struct Commit {
     pub idempotency: Option<IdempotencyRow>,
     /// The view key to seal beside the escrow; `None` keeps what is there.
     pub view_key: Option<Zeroizing<[u8; 32]>>,
+    /// What it is called, to be found by its words; counts for a new escrow.
+    pub title: Option<String>,
     /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
     pub spend_keys: Option<[Key32; 3]>,
 }
@@ -81,6 +84,7 @@ pub(super) struct InsertEvent {
 /// The commit as it goes into the database; prepared by the caller, so that the writer only writes.
 struct Prepared {
     escrow: RawEscrow,
+    entry: listings::Entry,
     expected: Expected,
     journal: Option<RawJournal>,
     events: Vec<InsertEvent>,
@@ -98,7 +102,7 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys } = commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, title, spend_keys } = commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {
@@ -110,7 +114,7 @@ impl Store {
         if events.len() > MAX_EVENTS {
             return Err(impossible("too many events in one commit"));
         }
-        check_text([&escrow.snapshot, &escrow.status])?;
+        check_text([&escrow.snapshot, &escrow.status].into_iter().chain(&title))?;
         check_text(journal.iter().map(|row| &row.event))?;
         check_text(events.iter().flat_map(|event| [&event.kind, &event.payload]))?;
         check_text(idempotency.iter().flat_map(|row| [&row.key, &row.response]))?;
@@ -122,6 +126,7 @@ impl Store {
             .transpose()?;
         let at = escrow.updated_at;
         Ok(Prepared {
+            entry: listings::Entry::new(&escrow, title.as_deref())?,
             escrow: RawEscrow::encode(escrow, sealed)?,
             expected,
             journal: journal.map(RawJournal::encode),
@@ -192,6 +197,7 @@ impl Prepared {
                     return Ok(Err(CommitError::Duplicate));
                 }
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
+                listings::open(conn, &self.entry)?;
             }
             Expected::Version(expected) => {
                 let changed = native!(conn, c => row.swap(expected).execute(c))?;
@@ -201,6 +207,7 @@ impl Prepared {
                         None => CommitError::Missing,
                     }));
                 }
+                listings::follow(conn, &self.entry)?;
                 if let Some(watch) = row.watch() {
                     diesel::update(escrows::table.find(row.id)).set(watch).execute(conn)?;
                 }

@@ -19,12 +19,14 @@ mod events;
 mod idempotency;
 mod journal;
 mod keys;
+mod listings;
 mod rotation;
 mod schema;
 mod swap;
 mod types;
 mod users;
 mod writer;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,6 +53,7 @@ pub use self::events::EventRow;
 pub use self::idempotency::IdempotencyRow;
 pub use self::journal::JournalRow;
 pub use self::keys::TokenKeyRow;
+pub use self::listings::{ListFilter, ListOrder, ListPosition, Listed};
 pub use self::rotation::Resealed;
 pub use self::users::{ArbiterLoad, Role, UserRow};
 

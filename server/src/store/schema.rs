@@ -41,6 +41,27 @@ table! {
 }
 
 table! {
+    listings (user_id, escrow_id) {
+        user_id -> Binary,
+        escrow_id -> Binary,
+        role -> Integer,
+        status -> Integer,
+        amount -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        words -> Nullable<Text>,
+    }
+}
+
+table! {
+    title_words (user_id, word, escrow_id) {
+        user_id -> Binary,
+        word -> Text,
+        escrow_id -> Binary,
+    }
+}
+
+table! {
     journal (escrow_id, version) {
         escrow_id -> Binary,
         version -> BigInt,
@@ -246,3 +267,5 @@ table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(disabled, sessions, users);
+diesel::joinable!(listings -> escrows (escrow_id));
+diesel::allow_tables_to_appear_in_same_query!(escrows, listings);
