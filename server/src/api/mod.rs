@@ -13,6 +13,7 @@ pub mod factors;
 pub mod headers;
 pub mod health;
 pub mod limits;
+pub mod lists;
 pub mod me;
 pub mod problem;
 mod refusals;

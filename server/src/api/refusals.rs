@@ -89,6 +89,9 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::of(Code::NotFound),
+            ReadError::Field { field, why } => Self::invalid(field, why),
+            ReadError::UnknownUser => Self::new(Code::UnknownUser, error.to_string()),
+            ReadError::BadCursor => Self::of(Code::BadCursor),
             ReadError::Inconsistent { .. } => Self::failure(Code::Internal, &error),
             ReadError::Store(error) => error.into(),
         }

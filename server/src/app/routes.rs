@@ -11,7 +11,7 @@ use utoipa_actix_web::AppExt;
 
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
-use crate::api::{access, auth, backups, docs, escrows, events, factors, health, me, users};
+use crate::api::{access, auth, backups, docs, escrows, events, factors, health, lists, me, users};
 use crate::ws;
 
 /// A method at an address, and whom it serves.
@@ -89,7 +89,8 @@ routes! {
     GET "/api/v1/invitations" => users::invitations, Admins;
     DELETE "/api/v1/invitations/{id}" => users::withdraw, Admins;
     POST "/api/v1/escrows" => escrows::create, Trade;
-    GET "/api/v1/escrows" => escrows::list, Read;
+    GET "/api/v1/escrows" => lists::list, Read;
+    GET "/api/v1/escrows/counts" => lists::counts, Read;
     GET "/api/v1/escrows/{id}" => escrows::one, Read;
     DELETE "/api/v1/escrows/{id}" => escrows::remove, Trade;
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;

@@ -1,7 +1,7 @@
 //! Reading escrows as one of their parties. To everybody else they don't exist.
 
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::{Escrow, Status};
+use aegis_common::escrow::state::Escrow;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
 
@@ -20,6 +20,20 @@ pub enum ReadError {
     /// No such escrow, or not one of the reader's.
     #[error("no such escrow")]
     NotFound,
+    /// A list is asked for with a value that is not allowed.
+    #[error("{field}: {why}")]
+    Field {
+        /// The parameter's wire name.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A list is asked for with a name that nobody has.
+    #[error("participant: there is no such account")]
+    UnknownUser,
+    /// The cursor is damaged or of another list.
+    #[error("the cursor does not belong to this list")]
+    BadCursor,
     /// What is stored makes no sense.
     #[error("escrow {id} is stored inconsistently: {why}")]
     Inconsistent {
@@ -63,7 +77,7 @@ impl Kept {
 /// The use cases; clones are handles on the same.
 #[derive(Clone)]
 pub struct Escrows {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Escrows {
@@ -80,22 +94,6 @@ impl Escrows {
             return Err(ReadError::NotFound);
         }
         Kept::decode(&row)
-    }
-
-    /// The reader's escrows, newest first, older than `before`; and the next `before` where there are more.
-    pub async fn page(
-        &self,
-        reader: UserId,
-        before: Option<EscrowId>,
-        status: Option<Status>,
-        limit: usize,
-    ) -> Result<(Vec<Kept>, Option<EscrowId>), ReadError> {
-        let status = status.map(|status| status.wire().to_owned());
-        let mut rows = self.store.escrows_of(reader, before, status, limit + 1).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| row.id);
-        Ok((rows.iter().map(Kept::decode).collect::<Result<_, _>>()?, next))
     }
 
     /// Statements in the order in which the server took them, after a version (0 for all). A page may hold fewer

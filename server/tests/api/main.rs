@@ -6,6 +6,7 @@ mod bad_input;
 mod credentials;
 mod escrows;
 mod feed;
+mod lists;
 mod logs;
 mod matrix;
 mod people;
