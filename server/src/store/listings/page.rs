@@ -21,7 +21,7 @@ use crate::store::written::Rows;
 
 /// Up to so many escrows with a word, or with another party, are looked up and sorted. Where more have it, so many of a list
 /// do that a page is soon full when row after row is tested.
-const FEW: usize = 2_000;
+const FEW: usize = 1_000;
 
 type Columns = (BigInt, BigInt, Binary, Integer, BigInt, Text, BigInt);
 type Row = (i64, i64, DbUuid, i32, i64, String, i64);
@@ -164,14 +164,16 @@ fn shared(conn: &mut Conn, one: DbUuid, other: DbUuid) -> QueryResult<Option<Vec
 
 /// A user's escrows whose titles have a word, or one that begins so; `None` where they are many.
 fn titled(conn: &mut Conn, user: DbUuid, word: &str, is_prefix: bool) -> QueryResult<Option<Vec<DbUuid>>> {
-    let rows = title_words::table.filter(title_words::user_id.eq(user)).select(title_words::escrow_id);
-    let found: Vec<DbUuid> = if is_prefix {
+    let titled = || {
+        let rows = title_words::table.filter(title_words::user_id.eq(user)).select(title_words::escrow_id);
+        let rows = rows.filter(title_words::word.ge(word)).into_boxed();
         // Nothing that begins with the word comes after the word with the last of all characters.
-        let end = format!("{word}{}", char::MAX);
-        let rows = rows.filter(title_words::word.ge(word)).filter(title_words::word.le(end));
-        rows.limit(cap()).load(conn)?
-    } else {
-        rows.filter(title_words::word.eq(word)).limit(cap()).load(conn)?
+        let last = if is_prefix { format!("{word}{}", char::MAX) } else { word.to_owned() };
+        rows.filter(title_words::word.le(last))
     };
-    Ok(if_few(found))
+    // Whether they are many is asked first: to count costs the database little, to hand them over much.
+    if titled().offset(cap() - 1).limit(1).load::<DbUuid>(conn)?.is_empty() {
+        return titled().limit(cap()).load(conn).map(Some);
+    }
+    Ok(None)
 }
