@@ -24,10 +24,11 @@ const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 const SETUP_SQLITE: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; \
     PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;";
-/// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose.
+/// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose. A query here reads few rows:
+/// to compile one, which its many branches can make the server think worth while, takes far longer than to run it.
 const SETUP_POSTGRES: &str = "SET synchronous_commit = 'on'; SET client_min_messages = 'warning'; \
     SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
-    SET default_transaction_isolation = 'read committed';";
+    SET default_transaction_isolation = 'read committed'; SET jit = 'off';";
 
 /// Connects and sets the session up.
 pub(super) fn connect(url: &DatabaseUrl) -> Result<Conn, StoreError> {
