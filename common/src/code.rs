@@ -35,6 +35,7 @@ codes! {
     // Requests
     Malformed "malformed" 400 "The request could not be read.";
     Invalid "invalid" 422 "A field has a value that is not allowed.";
+    BadCursor "bad_cursor" 422 "The cursor is damaged or belongs to another list; begin anew without it.";
     TooLarge "too_large" 413 "The request is larger than allowed.";
     Unauthenticated "unauthenticated" 401 "Log in first: the token is missing, damaged or expired.";
     BadCredentials "bad_credentials" 401 "The username or the password is wrong.";

@@ -55,6 +55,8 @@ id!(
 id!(
     /// One call of a webhook, with all its attempts.
     DeliveryId
+);
+id!(
     /// A listing.
     ListingId
 );

@@ -18,7 +18,7 @@ use aegis_common::escrow::state::Status;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::testing::{Sim, address};
-use aegis_common::wire::escrow::EscrowView;
+use aegis_common::wire::list::EscrowItem;
 use liar::{PASSPHRASE, contract_of, home};
 
 fn aegis(working: &Path, arguments: &[&str]) -> Output {
@@ -138,9 +138,10 @@ fn a_backup_without_a_book_is_made_only_where_it_was_asked_for_or_the_escrow_is_
 
     std::fs::remove_file(folder.path().join("home/escrows/large.sealed")).unwrap();
     let desk = Desk::open(&folder.path().join("home"), PASSPHRASE).unwrap();
-    let mut view = EscrowView::of(&Sim::new(contract_of(&desk)).escrow, 1, 1_000);
-    view.status = Status::Cancelled;
-    accounts.state().escrows = vec![view];
+    let sim = Sim::new(contract_of(&desk));
+    let mut item = EscrowItem::of(&sim.escrow, 1, 1_000, Role::Buyer, sim.now);
+    item.status = Status::Cancelled;
+    accounts.state().escrows = vec![item];
     accounts.state().forget_proof();
     assert!(push(&[]).status.success());
     assert_eq!(accounts.state().proofs, 1, "given where it is asked");

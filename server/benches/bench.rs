@@ -9,6 +9,8 @@
 mod actors;
 #[path = "suite/commit.rs"]
 mod commit;
+#[path = "suite/lists.rs"]
+mod lists;
 #[path = "suite/login.rs"]
 mod login;
 #[path = "../tests/support/monero.rs"]
@@ -31,6 +33,9 @@ mod ring;
 mod rows;
 #[path = "suite/scan.rs"]
 mod scan;
+#[path = "../tests/support/seed.rs"]
+#[allow(dead_code, reason = "shared with the tests")]
+mod seed;
 #[path = "../tests/support/still.rs"]
 mod still;
 
@@ -63,16 +68,20 @@ fn main() {
         return scan::child();
     }
     let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
-    if only.as_deref() == Some("login") {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-        return table(&runtime.block_on(login::measure()));
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    match only.as_deref() {
+        Some("login") => return table(&runtime().block_on(login::measure())),
+        Some("lists") => return table(&runtime().block_on(lists::measure())),
+        Some("commit") => return table(&runtime().block_on(commit::measure())),
+        _ => {}
     }
     let mut results = scan::measure();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = runtime();
     results.extend(runtime.block_on(node::measure()));
     results.extend(runtime.block_on(commit::measure()));
     results.extend(runtime.block_on(actors::measure()));
     results.extend(runtime.block_on(login::measure()));
+    results.extend(runtime.block_on(lists::measure()));
     table(&results);
     plot::terminal(&results);
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");

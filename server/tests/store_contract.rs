@@ -8,6 +8,8 @@ mod arbiters;
 mod credentials;
 #[path = "store/durability.rs"]
 mod durability;
+#[path = "store/lists.rs"]
+mod lists;
 #[path = "store/market.rs"]
 mod market;
 #[path = "store/orders.rs"]
@@ -18,6 +20,9 @@ mod outside;
 mod postgres;
 #[path = "support/rows.rs"]
 mod rows;
+#[path = "support/seed.rs"]
+#[allow(dead_code, reason = "shared with the bench")]
+mod seed;
 #[path = "store/whole.rs"]
 mod whole;
 
@@ -60,6 +65,11 @@ async fn contract(url: &DatabaseUrl) {
     many_writers(&store).await;
 
     searches(&store).await;
+
+    lists::lists(&store).await;
+    lists::unknown_status(&store).await;
+    lists::stale(&store).await;
+    lists::old_titles(url, &store).await;
 
     feeds(&store).await;
 
@@ -219,14 +229,6 @@ async fn searches(store: &Store) {
     assert_eq!(store.unmined(None, 10).await.unwrap(), ids[5..]);
     assert!(store.unmined(Some(ids[5]), 10).await.unwrap().is_empty());
     assert_eq!(store.above_height(2004).await.unwrap(), ids[5..]);
-    for person in people {
-        let page = store.escrows_of(person, None, None, 4).await.unwrap();
-        assert_eq!(page, openings[2..].iter().rev().cloned().collect::<Vec<_>>());
-        let rest = store.escrows_of(person, Some(page[3].id), None, 4).await.unwrap();
-        assert_eq!(rest, [openings[1].clone(), openings[0].clone()]);
-        let cancelled = store.escrows_of(person, None, Some("CANCELLED".to_owned()), 4).await.unwrap();
-        assert_eq!(cancelled, openings[..1]);
-    }
     let arbiters = store.arbiters(None, 100).await.unwrap();
     let ours = arbiters.iter().find(|arbiter| arbiter.user.id == people[2]).unwrap();
     assert_eq!((ours.open, ours.disputed), (5, 0));
@@ -376,6 +378,20 @@ async fn the_contract_holds_on_postgres_and_a_restart_of_it_is_survived() {
     server.restart();
     store.commit(next(&first)).await.unwrap();
     assert_eq!(store.escrow(first.escrow.id).await.unwrap().unwrap().version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_is_read_from_an_index_on_sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = sqlite(dir.path());
+    lists::plans(&url, &open(&url)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_is_read_from_an_index_on_postgres() {
+    let server = Postgres::start();
+    let url = server.database("lists");
+    lists::plans(&url, &open(&url)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,6 +121,18 @@ impl Settling {
         }
     }
 
+    /// Whether the present attempt can't go on without this party: signing data of both, then the proposal, then the approval.
+    pub fn waits_for(&self, role: Role) -> bool {
+        let (proposer, cosigner) = self.signers();
+        if self.approved || self.seen.is_some() || (role != proposer && role != cosigner) {
+            return false;
+        }
+        if self.sync_of(proposer).is_none() || self.sync_of(cosigner).is_none() {
+            return self.sync_of(role).is_none();
+        }
+        role == if self.proposal.is_none() { proposer } else { cosigner }
+    }
+
     /// Drops the present attempt and numbers the next.
     fn next_attempt(&mut self) {
         self.attempt = self.attempt.saturating_add(1);

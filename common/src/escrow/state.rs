@@ -399,6 +399,26 @@ impl Escrow {
         deposits.max(payout)
     }
 
+    /// Whether it can't go on without this party: who owes setup or money, has to confirm, to rule, or to sign.
+    pub fn waits_for(&self, role: Role) -> bool {
+        match &self.phase {
+            Phase::Open { .. } if !self.is_ready() => self.setup.owes(role).is_some(),
+            Phase::Open { seller_confirmed } => {
+                let owes = |slot| self.missing(slot) > Piconero::ZERO;
+                match (role, self.paid_in()) {
+                    (Role::Arbiter, _) => false,
+                    (Role::Buyer, PaidIn::Fully) => *seller_confirmed,
+                    (Role::Seller, PaidIn::Fully) => !seller_confirmed,
+                    (Role::Buyer, _) => owes(Slot::Payment) || owes(Slot::BuyerDeposit),
+                    (Role::Seller, _) => owes(Slot::SellerDeposit),
+                }
+            }
+            Phase::Disputed { .. } => role == Role::Arbiter,
+            Phase::Settling(settling) => self.payable() && settling.waits_for(role),
+            Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => false,
+        }
+    }
+
     /// Whether the setup is complete and the chain is to be watched.
     pub fn is_ready(&self) -> bool {
         self.setup.stage() == Stage::Ready

@@ -102,16 +102,6 @@ pub struct TranscriptEntry {
     pub signed: SignedStatement,
 }
 
-/// A page of escrows, newest first.
-#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct EscrowPage {
-    /// The escrows.
-    pub escrows: Vec<EscrowView>,
-    /// Pass as `before` to go on; none at the end.
-    pub next: Option<EscrowId>,
-}
-
 /// An amount with its rendering for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AmountView {

@@ -6,6 +6,7 @@ pub mod account;
 pub mod arbiter;
 pub mod escrow;
 pub mod event;
+pub mod list;
 pub mod market;
 pub mod problem;
 pub mod wallet;

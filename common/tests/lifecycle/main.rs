@@ -11,6 +11,7 @@ mod invariants;
 mod payouts;
 mod rows;
 mod transcripts;
+mod waits;
 
 use proptest::prelude::*;
 

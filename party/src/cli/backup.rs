@@ -12,7 +12,7 @@ use aegis_common::wire::account::{BackupView, bounds};
 use clap::{Args, Subcommand};
 
 use super::{Context, output, secrets};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, MAX_ESCROWS};
 use crate::engine::EngineError;
 use crate::engine::desk::Desk;
 use crate::files::{self, FileError};
@@ -218,9 +218,8 @@ async fn finished(desk: &Desk) -> Result<BTreeSet<String>, EngineError> {
     let settled = found(desk)?.settled;
     let known = desk.known()?;
     let mut over = BTreeSet::new();
-    for view in
-        desk.client.escrows().await?.iter().filter(|view| view.status.is_over() && known.contains(&view.id))
-    {
+    let listed = desk.client.escrows_where(&[("status", "over".to_owned())], MAX_ESCROWS).await?;
+    for view in listed.iter().filter(|view| view.status.is_over() && known.contains(&view.id)) {
         // It may have ended while nobody looked.
         if settled.contains(&view.id) || desk.hold(view.id).await.is_ok_and(|held| held.book.may_be_over()) {
             over.insert(book_path(view.id));

@@ -9,6 +9,7 @@ mod factor;
 mod fund;
 mod identity;
 mod init;
+mod list;
 mod listing;
 mod login;
 mod order;
@@ -89,8 +90,8 @@ enum Command {
     Reviews(review::Reviews),
     /// Make an escrow.
     Create(trade::Create),
-    /// List your escrows.
-    List,
+    /// List your escrows, or count them.
+    List(list::List),
     /// Show an escrow as the server tells it.
     Show(Which),
     /// Show in a few lines where an escrow stands. What waits for your word, aegis run says.
@@ -326,7 +327,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Review(review) => review::review(context, review).await,
         Command::Reviews(reviews) => review::reviews(context, reviews).await,
         Command::Create(create) => trade::create(context, create).await,
-        Command::List => show::list(context).await,
+        Command::List(list) => list::list(context, &list).await,
         Command::Show(which) => show::show(context, which).await,
         Command::Status { which, watch } => show::status(context, which, watch).await,
         Command::Events { after } => show::events(context, after).await,
@@ -377,6 +378,18 @@ mod tests {
         assert!(
             !reads("aegis api-key make --name n --days 1")
                 && !reads("aegis password change --random --new-password-file f")
+        );
+        assert!(reads(
+            "aegis list --status open,DISPUTED --role buyer --with sam --text bike --sort amount --ascending"
+        ));
+        assert!(
+            reads("aegis list --from 2026-01-31 --to 2026-02-01T12:00:00Z --min 0.5 --max 2")
+                && reads("aegis list --counts")
+        );
+        assert!(
+            !reads("aegis list --status lost")
+                && !reads("aegis list --from yesterday")
+                && !reads("aegis list --limit 0")
         );
         assert!(reads("aegis login --code-file f") && reads("aegis profile --tor no --locale pt-BR"));
     }

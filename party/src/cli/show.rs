@@ -3,29 +3,11 @@
 use std::time::Duration;
 
 use aegis_common::escrow::statement::verify_transcript;
-use aegis_common::wire::escrow::EscrowView;
 
 use super::{Context, Which, output};
 use crate::book::Fault;
 use crate::engine::EngineError;
-use crate::engine::run::progress;
-
-pub async fn list(context: &Context) -> Result<(), EngineError> {
-    let escrows = context.desk()?.client.escrows().await?;
-    output::result(context.json, &escrows, || {
-        let line = |view: &EscrowView| {
-            format!(
-                "{}  {:<27}  {} XMR  {}",
-                view.id,
-                view.status.wire(),
-                view.amount.xmr,
-                view.contract.title
-            )
-        };
-        escrows.iter().map(line).collect::<Vec<_>>().join("\n")
-    });
-    Ok(())
-}
+use crate::engine::run::progress_text;
 
 pub async fn show(context: &Context, which: Which) -> Result<(), EngineError> {
     let view = context.desk()?.client.escrow(which.id).await?;
@@ -42,7 +24,8 @@ pub async fn status(context: &Context, which: Which, watch: bool) -> Result<(), 
         let view = desk.client.escrow(which.id).await?;
         let waiting: Vec<_> = view.setup.waiting_for.iter().map(ToString::to_string).collect();
         let waiting = (!waiting.is_empty()).then(|| format!("waiting for {}", waiting.join(", ")));
-        let lines = [Some(view.status.to_string()), waiting, progress(&view)];
+        let progress = view.progress().map(|progress| progress_text(&progress));
+        let lines = [Some(view.status.to_string()), waiting, progress];
         let text = lines.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if text != last {
             let document = serde_json::json!({"id": view.id, "status": view.status, "text": text});

@@ -15,9 +15,10 @@ use aegis_common::code::Code;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::account::TicketResponse;
 use aegis_common::wire::escrow::{
-    CreateEscrowRequest, EscrowPage, EscrowView, StatementReceipt, StatementRequest, TranscriptPage,
+    CreateEscrowRequest, EscrowView, StatementReceipt, StatementRequest, TranscriptPage,
 };
 use aegis_common::wire::event::{EventFrame, EventPage};
+use aegis_common::wire::list::{EscrowCounts, EscrowItem, EscrowPage};
 use aegis_common::wire::problem::Problem;
 use futures_util::{Stream, StreamExt};
 use reqwest::{Method, RequestBuilder, Response};
@@ -131,18 +132,40 @@ impl Client {
     }
 
     /// All escrows of this account, newest first; at most [`MAX_ESCROWS`].
-    pub async fn escrows(&self) -> Result<Vec<EscrowView>, ClientError> {
-        let mut all: Vec<EscrowView> = Vec::new();
-        let mut path = "/escrows?limit=100".to_owned();
+    pub async fn escrows(&self) -> Result<Vec<EscrowItem>, ClientError> {
+        self.escrows_where(&[], MAX_ESCROWS).await
+    }
+
+    /// The first `most` escrows of this account that fit the query parameters of the list, in the order that these say.
+    pub async fn escrows_where(
+        &self,
+        query: &[(&str, String)],
+        most: usize,
+    ) -> Result<Vec<EscrowItem>, ClientError> {
+        let mut all: Vec<EscrowItem> = Vec::new();
+        let mut cursor: Option<String> = None;
         loop {
-            let page: EscrowPage = self.get(&path).await?;
-            let more = !page.escrows.is_empty() && all.len() + page.escrows.len() < MAX_ESCROWS;
+            let mut url = reqwest::Url::parse(&format!("{}/api/v1/escrows", self.base))
+                .map_err(|error| ClientError::Unreachable(error.to_string()))?;
+            url.query_pairs_mut()
+                .extend_pairs(query)
+                .append_pair("limit", &(most - all.len()).clamp(1, 100).to_string())
+                .extend_pairs(cursor.iter().map(|next| ("cursor", next)));
+            let page: EscrowPage = json(self.call(self.http.get(url)).await?).await?;
+            let more = !page.escrows.is_empty();
             all.extend(page.escrows);
-            match page.next {
-                Some(before) if more => path = format!("/escrows?limit=100&before={before}"),
-                _ => return Ok(all),
+            // What a server sends beyond what was asked for is not believed to belong here.
+            all.truncate(most);
+            cursor = page.next;
+            if cursor.is_none() || !more || all.len() >= most {
+                return Ok(all);
             }
         }
+    }
+
+    /// How many escrows this account has.
+    pub async fn escrow_counts(&self) -> Result<EscrowCounts, ClientError> {
+        self.get("/escrows/counts").await
     }
 
     /// One escrow.

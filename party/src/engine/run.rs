@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
-use aegis_common::wire::escrow::EscrowView;
+use aegis_common::wire::list::{Confirming, EscrowItem, Progress as Confirmed};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
@@ -164,8 +164,8 @@ impl Engine {
                 }
             };
             say("status", view.status.to_string(), None);
-            if let Some(progress) = progress(view) {
-                say("progress", progress, None);
+            if let Some(progress) = &view.progress {
+                say("progress", progress_text(progress), None);
             }
             if view.status.is_over() {
                 continue;
@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// Every escrow, with the account's password as other processes have left it.
-    async fn listed(&self) -> Result<Vec<EscrowView>, EngineError> {
+    async fn listed(&self) -> Result<Vec<EscrowItem>, EngineError> {
         self.desk.reread_keys()?;
         let escrows = self.desk.client.escrows().await;
         self.desk.settle_password()?;
@@ -230,14 +230,10 @@ impl Engine {
 }
 
 /// How far deposits or the payout are: "deposit: 6 of 10 confirmations".
-pub fn progress(view: &EscrowView) -> Option<String> {
-    if let Some(payout) = view.payout.as_ref().filter(|payout| payout.seen.is_some()) {
-        let (have, need) = (payout.confirmations, view.contract.finality_depth);
-        return Some(format!("payout: {} of {need} confirmations", have.min(u64::from(need))));
-    }
-    let waiting = view.deposits.iter().flat_map(|slot| slot.outputs.iter());
-    let open = waiting.filter(|output| output.refused.is_none() && !output.is_final);
-    open.map(|output| (output.confirmations, output.needed))
-        .min()
-        .map(|(have, need)| format!("deposit: {} of {need} confirmations", have.min(u64::from(need))))
+pub fn progress_text(progress: &Confirmed) -> String {
+    let what = match progress.of {
+        Confirming::Deposit => "deposit",
+        Confirming::Payout => "payout",
+    };
+    format!("{what}: {} of {} confirmations", progress.confirmations, progress.needed)
 }

@@ -13,7 +13,7 @@ use aegis_common::wire::account::{
     RefreshRequest, RegisterRequest, ResetRequest, SecondFactorNeeded, SecondFactorRequest, Settings,
     StepUpRequest, StepUpView, TotpCode,
 };
-use aegis_common::wire::escrow::{EscrowPage, EscrowView};
+use aegis_common::wire::list::{EscrowItem, EscrowPage};
 use aegis_common::wire::problem::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -48,7 +48,7 @@ pub struct State {
     pub backups: Vec<Vec<u8>>,
     pub stock: Option<PrekeyStock>,
     pub stock_asked: u32,
-    pub escrows: Vec<EscrowView>,
+    pub escrows: Vec<EscrowItem>,
     /// How often they were listed.
     pub listed: u32,
     pub reset: Option<ResetRequest>,

@@ -111,6 +111,7 @@ async fn fill(store: &Store) {
                 events: Vec::new(),
                 idempotency: None,
                 view_key: Some(Zeroizing::new(wallet.view.to_bytes())),
+                title: Some(escrow.contract.title.clone()),
                 spend_keys: Some(spend_keys),
             })
         });

@@ -56,6 +56,7 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
             created_at: now,
         }),
         view_key: None,
+        title: Some(held.escrow.contract.title.clone()),
         spend_keys: None,
         ending: None,
         replaces,

@@ -258,6 +258,7 @@ impl Desk {
             events: events.map_err(|error| inconsistent(self.id, error))?,
             idempotency: None,
             view_key: attested.map(|key| Zeroizing::new(key.view_secret().to_bytes())),
+            title: None,
             spend_keys: attested.map(|key| *key.spend_keys()),
             replaces: None,
             ending: Ending::of(&next.escrow, now).filter(|_| !held.escrow.status().is_over()),

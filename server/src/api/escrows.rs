@@ -6,10 +6,9 @@ use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpRequest, HttpResponse, delete, get, post};
 use aegis_common::canonical;
 use aegis_common::code::Code;
-use aegis_common::escrow::state::Status;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::escrow::{
-    CreateEscrowRequest, EscrowPage, EscrowView, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
+    CreateEscrowRequest, EscrowView, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -47,7 +46,7 @@ impl State {
     }
 
     /// Height of the newest block; zero until it is known, so that nothing looks more confirmed than it is.
-    fn height(&self) -> u64 {
+    pub(super) fn height(&self) -> u64 {
         self.tip.height().unwrap_or(0)
     }
 }
@@ -117,37 +116,6 @@ fn replayed(response: &str) -> Result<EscrowId, ApiError> {
     }
     let made = serde_json::from_str(response);
     made.map(|Made { escrow_id }| escrow_id).map_err(|error| ApiError::failure(Code::Internal, &error))
-}
-
-/// Which escrows to list.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct ListQuery {
-    /// Only those of this status.
-    status: Option<Status>,
-    /// Only those older than this one: `next` of the page before.
-    before: Option<Uuid>,
-    /// Items of a page, 1 to 100; 50 where left out.
-    limit: Option<usize>,
-}
-
-/// One's escrows in any role, newest first.
-#[utoipa::path(
-    tag = "escrows",
-    security(("bearer" = [])),
-    params(ListQuery),
-    responses((status = 200, body = EscrowPage), Refused)
-)]
-#[get("/api/v1/escrows")]
-pub async fn list(
-    caller: Caller<Read>,
-    state: Data<State>,
-    query: Query<ListQuery>,
-) -> Result<Json<EscrowPage>, ApiError> {
-    let before = query.before.map(EscrowId);
-    let (kept, next) = state.escrows.page(caller.user(), before, query.status, page(query.limit)?).await?;
-    Ok(Json(EscrowPage { escrows: kept.iter().map(|kept| state.view(kept)).collect(), next }))
 }
 
 /// One escrow.

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod health;
 pub mod limits;
 pub mod listings;
+pub mod lists;
 pub mod me;
 pub mod orders;
 pub mod problem;

@@ -145,6 +145,9 @@ impl From<ReadError> for ApiError {
         match error {
             ReadError::NotFound => Self::of(Code::NotFound),
             ReadError::NotReplaceable => Self::new(Code::WrongState, error.to_string()),
+            ReadError::Field { field, why } => Self::invalid(field, why),
+            ReadError::UnknownUser => Self::new(Code::UnknownUser, error.to_string()),
+            ReadError::BadCursor => Self::of(Code::BadCursor),
             ReadError::Inconsistent { .. } => Self::failure(Code::Internal, &error),
             ReadError::Store(error) => error.into(),
         }

@@ -68,7 +68,7 @@ pub async fn run(house: House) {
             tokio::time::sleep(CLEANING).await;
         }
     };
-    tokio::join!(keys, cleaning);
+    tokio::join!(keys, cleaning, house.naming());
 }
 
 impl House {
@@ -83,6 +83,20 @@ impl House {
             *noted = current;
         }
         Ok(())
+    }
+
+    /// Makes the titles of escrows that are older than the lists findable by their words; ends when all are.
+    async fn naming(&self) {
+        loop {
+            match self.store.name_lists(BATCH).await {
+                Ok(count) if count == BATCH => {}
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "old titles could not be made findable");
+                    tokio::time::sleep(CLEANING).await;
+                }
+            }
+        }
     }
 
     async fn clean(&self) -> Result<(), StoreError> {

@@ -12,8 +12,8 @@ use utoipa_actix_web::AppExt;
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
 use crate::api::{
-    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, me, orders, reviews,
-    users, wallet, webhooks,
+    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, lists, me, orders,
+    reviews, users, wallet, webhooks,
 };
 use crate::ws;
 
@@ -105,7 +105,8 @@ routes! {
     GET "/api/v1/invitations" => users::invitations, Admins;
     DELETE "/api/v1/invitations/{id}" => users::withdraw, Admins;
     POST "/api/v1/escrows" => escrows::create, Trade;
-    GET "/api/v1/escrows" => escrows::list, Read;
+    GET "/api/v1/escrows" => lists::list, Read;
+    GET "/api/v1/escrows/counts" => lists::counts, Read;
     GET "/api/v1/escrows/{id}" => escrows::one, Read;
     DELETE "/api/v1/escrows/{id}" => escrows::remove, Trade;
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;

@@ -14,6 +14,7 @@ use aegis_common::role::Role;
 use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::username::is_username;
 use aegis_common::wire::escrow::CreateEscrowRequest;
+use uuid::Uuid;
 
 use crate::store::{Assigned, Sought, Store, StoreError, UserRow};
 

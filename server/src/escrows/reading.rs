@@ -2,7 +2,7 @@
 
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::setup::Stage;
-use aegis_common::escrow::state::{CalledOff, Escrow, Phase, Status};
+use aegis_common::escrow::state::{CalledOff, Escrow, Phase};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
 use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
@@ -25,6 +25,20 @@ pub enum ReadError {
     /// It can't be replaced any more.
     #[error("replaces: only an escrow that you created and nobody else has accepted can be replaced")]
     NotReplaceable,
+    /// A list is asked for with a value that is not allowed.
+    #[error("{field}: {why}")]
+    Field {
+        /// The parameter's wire name.
+        field: &'static str,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A list is asked for with a name that nobody has.
+    #[error("participant: there is no such account")]
+    UnknownUser,
+    /// The cursor is damaged or of another list.
+    #[error("the cursor does not belong to this list")]
+    BadCursor,
     /// What is stored makes no sense.
     #[error("escrow {id} is stored inconsistently: {why}")]
     Inconsistent {
@@ -68,7 +82,7 @@ impl Kept {
 /// The use cases; clones are handles on the same.
 #[derive(Clone)]
 pub struct Escrows {
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Escrows {
@@ -97,22 +111,6 @@ impl Escrows {
         let open = matches!(phase, Phase::Open { .. } | Phase::Cancelled { why: CalledOff::Deleted });
         let may = kept.escrow.initiator == initiator && untouched && open;
         if may { Ok(kept) } else { Err(ReadError::NotReplaceable) }
-    }
-
-    /// The reader's escrows, newest first, older than `before`; and the next `before` where there are more.
-    pub async fn page(
-        &self,
-        reader: UserId,
-        before: Option<EscrowId>,
-        status: Option<Status>,
-        limit: usize,
-    ) -> Result<(Vec<Kept>, Option<EscrowId>), ReadError> {
-        let status = status.map(|status| status.wire().to_owned());
-        let mut rows = self.store.escrows_of(reader, before, status, limit + 1).await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|row| row.id);
-        Ok((rows.iter().map(Kept::decode).collect::<Result<_, _>>()?, next))
     }
 
     /// Statements in the order in which the server took them, after a version (0 for all). A page may hold fewer

@@ -16,6 +16,7 @@ use super::escrows::{EscrowRow, RawEscrow, view_key_cell, watch_secret};
 use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
+use super::lists;
 use super::market::orders::{claim, order_follows};
 use super::schema::{escrows, events, idempotency, journal};
 use super::tallies::count;
@@ -70,6 +71,8 @@ pub struct Commit {
     pub ending: Option<Ending>,
     /// The escrow whose place a new one takes: an order that follows it follows the new one.
     pub replaces: Option<EscrowId>,
+    /// What it is called, to be found by its words; counts for a new escrow.
+    pub title: Option<String>,
     /// What was derived with the view key: public spend keys of its three subaddresses. Sealed with it.
     pub spend_keys: Option<[Key32; 3]>,
 }
@@ -88,6 +91,7 @@ pub(super) struct InsertEvent {
 /// The commit as it goes into the database; prepared by the caller, so that the writer only writes.
 struct Prepared {
     escrow: RawEscrow,
+    entry: lists::Entry,
     expected: Expected,
     journal: Option<RawJournal>,
     events: Vec<InsertEvent>,
@@ -107,8 +111,8 @@ impl Store {
     }
 
     fn prepare(&self, commit: Commit) -> Result<Prepared, StoreError> {
-        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, ending, replaces } =
-            commit;
+        let Commit { escrow, expected, journal, events, idempotency, view_key, spend_keys, .. } = commit;
+        let Commit { ending, replaces, title, .. } = commit;
         if let Expected::Version(version) = expected
             && version.checked_add(1) != Some(escrow.version)
         {
@@ -120,7 +124,7 @@ impl Store {
         if events.len() > MAX_EVENTS {
             return Err(impossible("too many events in one commit"));
         }
-        check_text([&escrow.snapshot, &escrow.status])?;
+        check_text([&escrow.snapshot, &escrow.status].into_iter().chain(&title))?;
         check_text(journal.iter().map(|row| &row.event))?;
         check_text(events.iter().flat_map(|event| [&event.kind, &event.payload]))?;
         check_text(idempotency.iter().flat_map(|row| [&row.key, &row.response]))?;
@@ -132,6 +136,7 @@ impl Store {
             .transpose()?;
         let at = escrow.updated_at;
         Ok(Prepared {
+            entry: lists::Entry::new(&escrow, title.as_deref())?,
             escrow: RawEscrow::encode(escrow, sealed)?,
             expected,
             journal: journal.map(RawJournal::encode),
@@ -213,6 +218,7 @@ impl Prepared {
                     return Ok(Err(CommitError::Undone));
                 }
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
+                lists::open(conn, &self.entry)?;
             }
             Expected::Version(expected) => {
                 let changed = native!(conn, c => row.swap(expected).execute(c))?;
@@ -222,6 +228,7 @@ impl Prepared {
                         None => CommitError::Missing,
                     }));
                 }
+                lists::follow(conn, &self.entry)?;
                 if let Some(watch) = row.watch() {
                     diesel::update(escrows::table.find(row.id)).set(watch).execute(conn)?;
                 }

@@ -2,11 +2,13 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::result::Error as DieselError;
-use diesel::{Connection, PgConnection, QueryResult, SqliteConnection};
+use diesel::sql_types::{Integer, Text};
+use diesel::{Connection, PgConnection, QueryResult, RunQueryDsl, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::connection::{Conn, DatabaseUrl};
 use super::error::StoreError;
+use super::written::{Rows, Written};
 
 const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
@@ -22,10 +24,11 @@ const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 const SETUP_SQLITE: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; \
     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; \
     PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 8192; PRAGMA journal_size_limit = 67108864;";
-/// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose.
+/// A server-wide `synchronous_commit = off` would acknowledge what a crash can lose. A query here reads few rows:
+/// to compile one, which its many branches can make the server think worth while, takes far longer than to run it.
 const SETUP_POSTGRES: &str = "SET synchronous_commit = 'on'; SET client_min_messages = 'warning'; \
     SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
-    SET default_transaction_isolation = 'read committed';";
+    SET default_transaction_isolation = 'read committed'; SET jit = 'off';";
 
 /// Connects and sets the session up.
 pub(super) fn connect(url: &DatabaseUrl) -> Result<Conn, StoreError> {
@@ -109,6 +112,31 @@ pub(super) fn check_before_use(url: &DatabaseUrl) -> bool {
 /// Neither driver passes the error code on; these texts are SQLITE_FULL's and strerror(ENOSPC)'s.
 pub(super) fn says_disk_full(text: &str) -> bool {
     text.contains("database or disk is full") || text.contains("No space left on device")
+}
+
+/// Whether an update that changes one indexed column writes a row into all of its indexes anyway.
+pub(super) fn rewrites_all_indexes(conn: &Conn) -> bool {
+    matches!(conn, Conn::Postgres(_))
+}
+
+/// What asks for the plan of the query behind it.
+pub(super) fn explain(conn: &Conn) -> &'static str {
+    match conn {
+        Conn::Sqlite(_) => "EXPLAIN QUERY PLAN ",
+        Conn::Postgres(_) => "EXPLAIN ",
+    }
+}
+
+/// The lines of a plan that was asked for so.
+pub(super) fn plan(conn: &mut Conn, query: Written) -> QueryResult<Vec<String>> {
+    match conn {
+        Conn::Sqlite(conn) => {
+            let rows: Vec<(i32, i32, i32, String)> =
+                Rows::<(Integer, Integer, Integer, Text)>::of(query).load(conn)?;
+            Ok(rows.into_iter().map(|(.., line)| line).collect())
+        }
+        Conn::Postgres(conn) => Rows::<Text>::of(query).load(conn),
+    }
 }
 
 /// Undoes one item. An error means that the whole transaction is lost, not merely the item.

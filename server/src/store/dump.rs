@@ -26,6 +26,7 @@ use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
+use super::lists::{RawListEntry, RawTitleWord};
 use super::market::listings::{RawListing, RawWord};
 use super::market::orders::RawOrder;
 use super::market::reviews::RawReview;
@@ -34,9 +35,10 @@ use super::outside::wallets::{RawWallet, connection_cell};
 use super::outside::webhooks::{RawWebhook, secret_cell};
 use super::schema::{
     arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges,
-    deliveries, disabled, escrows, events, heartbeat, idempotency, invitations, journal, listing_words,
-    listings, orders, outages, outbox_cursor, own_wallets, passkeys, prekeys, profiles, reset_signatures,
-    reviews, seal_keys, sessions, tallies, token_keys, totp, users, vacancies, wallet_backups, webhooks,
+    deliveries, disabled, escrow_list, escrows, events, heartbeat, idempotency, invitations, journal,
+    listing_words, listings, orders, outages, outbox_cursor, own_wallets, passkeys, prekeys, profiles,
+    reset_signatures, reviews, seal_keys, sessions, tallies, title_words, token_keys, totp, users, vacancies,
+    wallet_backups, webhooks,
 };
 use super::tallies::RawTally;
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
@@ -95,7 +97,7 @@ fn columns<R: Serialize>(row: &R) -> Result<Value, StoreError> {
     serde_json::to_value(row).map_err(|error| impossible(&error.to_string()))
 }
 
-/// A table whose rows are told apart by one column, or by two of which the first has the greater weight.
+/// A table whose rows are told apart by one column, or by two or three, the weightiest first.
 macro_rules! dump {
     ($conn:ident, $table:ident, $row:ty, [$key:ident], $line:expr) => {
         pages(
@@ -116,6 +118,23 @@ macro_rules! dump {
                 let mut query = $table::table.order(order).limit(PAGE).into_boxed();
                 if let Some(last) = last {
                     let same = $table::$key.eq(last.$key.clone()).and($table::$minor.gt(last.$minor.clone()));
+                    query = query.filter($table::$key.gt(last.$key.clone()).or(same));
+                }
+                query.load($conn)
+            },
+            $line,
+        )?
+    };
+    ($conn:ident, $table:ident, $row:ty, [$key:ident, $minor:ident, $least:ident], $line:expr) => {
+        pages(
+            |last: Option<&$row>| {
+                let order = ($table::$key, $table::$minor, $table::$least);
+                let mut query = $table::table.order(order).limit(PAGE).into_boxed();
+                if let Some(last) = last {
+                    let least =
+                        $table::$minor.eq(last.$minor.clone()).and($table::$least.gt(last.$least.clone()));
+                    let same = $table::$key.eq(last.$key.clone());
+                    let same = same.and($table::$minor.gt(last.$minor.clone()).or(least));
                     query = query.filter($table::$key.gt(last.$key.clone()).or(same));
                 }
                 query.load($conn)
@@ -199,6 +218,14 @@ impl Store {
                 }
                 tell("escrows", line)
             });
+            dump!(conn, escrow_list, RawListEntry, [user_id, escrow_id], |row| tell(
+                "escrow_list",
+                columns(row)?
+            ));
+            dump!(conn, title_words, RawTitleWord, [user_id, word, escrow_id], |row| tell(
+                "title_words",
+                columns(row)?
+            ));
             dump!(conn, journal, RawJournal, [escrow_id, version], |row| tell("journal", columns(row)?));
             dump!(conn, events, RawEvent, [seq], |row| tell("events", columns(row)?));
             dump!(conn, idempotency, RawIdempotency, [user_id, key], |row| tell(

@@ -397,38 +397,4 @@ impl Store {
         })
         .await
     }
-
-    /// A user's escrows in any role, newest first, beginning after (older than) `before`, optionally of one
-    /// status only.
-    pub async fn escrows_of(
-        &self,
-        user: UserId,
-        before: Option<EscrowId>,
-        status: Option<String>,
-        limit: usize,
-    ) -> Result<Vec<EscrowRow>, StoreError> {
-        let user = DbUuid::from(user.0);
-        let before = before.map_or(DbUuid::from(uuid::Uuid::max()), |id| id.0.into());
-        self.read(move |conn, _| {
-            let mut found: Vec<RawEscrow> = Vec::new();
-            // One query a role, each answered by its own index; one query with OR would sort everything.
-            for role in 0..3 {
-                let mut query = escrows::table.into_boxed();
-                query = match role {
-                    0 => query.filter(escrows::buyer_id.eq(user)),
-                    1 => query.filter(escrows::seller_id.eq(user)),
-                    _ => query.filter(escrows::arbiter_id.eq(user)),
-                };
-                if let Some(status) = &status {
-                    query = query.filter(escrows::status.eq(status.clone()));
-                }
-                let query = query.filter(escrows::id.lt(before)).order(escrows::id.desc());
-                found.extend(query.limit(page(limit)).load::<RawEscrow>(conn)?);
-            }
-            found.sort_unstable_by_key(|row| std::cmp::Reverse(row.id.0));
-            found.dedup_by_key(|row| row.id);
-            found.into_iter().take(limit.min(super::MAX_PAGE)).map(RawEscrow::decode).collect()
-        })
-        .await
-    }
 }

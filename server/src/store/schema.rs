@@ -41,6 +41,27 @@ table! {
 }
 
 table! {
+    escrow_list (user_id, escrow_id) {
+        user_id -> Binary,
+        escrow_id -> Binary,
+        role -> Integer,
+        status -> Integer,
+        amount -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+        words -> Nullable<Text>,
+    }
+}
+
+table! {
+    title_words (user_id, word, escrow_id) {
+        user_id -> Binary,
+        word -> Text,
+        escrow_id -> Binary,
+    }
+}
+
+table! {
     journal (escrow_id, version) {
         escrow_id -> Binary,
         version -> BigInt,
@@ -411,6 +432,8 @@ table! {
     }
 }
 
+diesel::joinable!(escrow_list -> escrows (escrow_id));
+
 diesel::allow_tables_to_appear_in_same_query!(
     arbiters,
     assignments,
@@ -422,6 +445,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     challenges,
     deliveries,
     disabled,
+    escrow_list,
     escrows,
     events,
     heartbeat,
@@ -442,6 +466,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     seal_keys,
     sessions,
     tallies,
+    title_words,
     token_keys,
     totp,
     users,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 
 /// Exactly `N` bytes in a BLOB or BYTEA column; another length is an error on loading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Binary)]
 pub(super) struct DbBytes<const N: usize>(pub [u8; N]);
 

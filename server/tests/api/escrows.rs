@@ -1,8 +1,10 @@
 use aegis_common::code::Code;
+use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::time::SignedDuration;
 use aegis_common::wire::account::AccountRole;
-use aegis_common::wire::escrow::{EscrowPage, EscrowView, SlotView, StatementReceipt, TranscriptPage};
+use aegis_common::wire::escrow::{EscrowView, SlotView, StatementReceipt, TranscriptPage};
+use aegis_common::wire::list::EscrowPage;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -168,24 +170,13 @@ async fn the_initiator_deletes_an_escrow_and_lists_tell_it() {
     let delete = server.request(Method::DELETE, &format!("/api/v1/escrows/{}", made[2]));
     let deleted = delete.bearer_auth(&buyer.token).send().await.unwrap();
     assert_eq!(deleted.status(), StatusCode::OK);
-    let list = async |query: String| -> EscrowPage {
-        server.get(&format!("/api/v1/escrows?{query}"), &seller).send().await.unwrap().json().await.unwrap()
+    let list = async |query: &str| -> Vec<EscrowId> {
+        let sent = server.get(&format!("/api/v1/escrows?{query}"), &seller).send().await.unwrap();
+        let page: EscrowPage = sent.json().await.unwrap();
+        page.escrows.iter().map(|escrow| escrow.id).collect()
     };
-    let cancelled = list("status=CANCELLED".to_owned()).await;
-    assert_eq!(cancelled.escrows.iter().map(|escrow| escrow.id).collect::<Vec<_>>(), [made[2]]);
-    let mut found = Vec::new();
-    let mut query = "limit=2".to_owned();
-    loop {
-        let page = list(query).await;
-        found.extend(page.escrows.iter().map(|escrow| escrow.id));
-        match page.next {
-            Some(next) => query = format!("limit=2&before={next}"),
-            None => break,
-        }
-    }
-    made.reverse();
-    assert_eq!(found, made);
-    assert_eq!(list("status=PENDING_FUNDING".to_owned()).await.escrows.len(), 4);
+    assert_eq!(list("status=CANCELLED").await, [made[2]]);
+    assert_eq!(list("status=PENDING_FUNDING").await.len(), 4);
 }
 
 #[actix_web::test]

@@ -8,6 +8,7 @@ mod credentials;
 mod escrows;
 mod feed;
 mod integrations;
+mod lists;
 mod logs;
 mod market;
 mod matrix;

@@ -84,6 +84,7 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
         events: events.collect(),
         idempotency: None,
         view_key: None,
+        title: None,
         spend_keys: None,
         ending: None,
         replaces: None,

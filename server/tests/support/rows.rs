@@ -84,6 +84,7 @@ pub fn opening([buyer, seller, arbiter]: [UserId; 3]) -> Commit {
         events: Vec::new(),
         idempotency: None,
         view_key: None,
+        title: Some("A bicycle".to_owned()),
         spend_keys: None,
         ending: None,
         replaces: None,

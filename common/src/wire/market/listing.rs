@@ -187,6 +187,7 @@ impl ListingView {
             expires_at,
             finality_depth: terms.finality_depth,
             cosign_seconds: terms.cosign_seconds,
+            replaces: None,
         })
     }
 }
