@@ -113,6 +113,8 @@ async fn fill(store: &Store) {
                 view_key: Some(Zeroizing::new(wallet.view.to_bytes())),
                 title: Some(escrow.contract.title.clone()),
                 spend_keys: Some(spend_keys),
+                ending: None,
+                replaces: None,
             })
         });
         for outcome in futures_util::future::join_all(commits.collect::<Vec<_>>()).await {
