@@ -113,8 +113,18 @@ impl TestServer {
         row.version += 1;
         row.status = to.wire().to_owned();
         row.snapshot = serde_json::to_string(&escrow).unwrap();
-        let (journal, idempotency, view_key, spend_keys) = (None, None, None, None);
-        let commit = Commit { escrow: row, expected, journal, events, idempotency, view_key, spend_keys };
+        let commit = Commit {
+            escrow: row,
+            expected,
+            journal: None,
+            events,
+            idempotency: None,
+            view_key: None,
+            title: None,
+            spend_keys: None,
+            ending: None,
+            replaces: None,
+        };
         self.state.store.commit(commit).await.unwrap();
     }
 
