@@ -165,7 +165,7 @@ impl Client {
 
     /// How many escrows this account has.
     pub async fn escrow_counts(&self) -> Result<EscrowCounts, ClientError> {
-        self.get("/escrows/counts").await
+        self.get("/escrow-counts").await
     }
 
     /// One escrow.

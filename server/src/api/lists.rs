@@ -41,8 +41,10 @@ pub struct ListQuery {
     /// The highest price in piconero.
     amount_max: Option<Piconero>,
     /// What to sort by; equal ones follow the time of creation. `created` where left out.
+    #[param(inline)]
     sort: Option<EscrowSort>,
     /// `desc`, the newest, largest or furthest first, where left out; or `asc`.
+    #[param(inline)]
     order: Option<Direction>,
     /// Where to go on: `next` of the page before. Everything else but the limit must be as it was.
     cursor: Option<String>,
@@ -88,7 +90,7 @@ pub async fn list(
     security(("bearer" = [])),
     responses((status = 200, body = EscrowCounts), Refused)
 )]
-#[get("/api/v1/escrows/counts")]
+#[get("/api/v1/escrow-counts")]
 pub async fn counts(caller: Caller<Read>, state: Data<State>) -> Result<Json<EscrowCounts>, ApiError> {
     Ok(Json(state.escrows.counts(caller.user()).await?))
 }

@@ -106,7 +106,7 @@ routes! {
     DELETE "/api/v1/invitations/{id}" => users::withdraw, Admins;
     POST "/api/v1/escrows" => escrows::create, Trade;
     GET "/api/v1/escrows" => lists::list, Read;
-    GET "/api/v1/escrows/counts" => lists::counts, Read;
+    GET "/api/v1/escrow-counts" => lists::counts, Read;
     GET "/api/v1/escrows/{id}" => escrows::one, Read;
     DELETE "/api/v1/escrows/{id}" => escrows::remove, Trade;
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;

@@ -485,7 +485,10 @@ async fn staff_acts_in_sessions_with_a_second_factor_only() {
     let ann = server.person("ann", 1, AccountRole::Admin).await;
     let invitations = |who: &Person| server.get("/api/v1/invitations", who).send();
     let mut restricted = 0;
-    for route in ROUTES.iter().filter(|route| route.access.roles.is_some_and(|roles| roles.len() < 4)) {
+    for route in ROUTES.iter().filter(|route| {
+        let few = |roles: &[AccountRole]| roles.len() < AccountRole::ALL.len();
+        route.access.roles.is_some_and(|roles| few(roles) && roles.contains(&AccountRole::Admin))
+    }) {
         let path =
             route.path.replace("{id}", &uuid::Uuid::now_v7().to_string()).replace("{username}", "nobody");
         let request = server.request(route.method.parse().unwrap(), &path).bearer_auth(&ann.token);

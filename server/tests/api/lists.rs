@@ -150,7 +150,7 @@ async fn counts_tell_how_many_escrows_one_has_by_part_and_status() {
     let reverse = make(&server, &sam, &bea, "Blue car", 1).await;
     cancel(&server, &sam, reverse.id).await;
     let counts = async |who: &Person| -> (BTreeMap<String, u64>, u64, u64) {
-        let sent = server.get("/api/v1/escrows/counts", who).send().await.unwrap();
+        let sent = server.get("/api/v1/escrow-counts", who).send().await.unwrap();
         let told: EscrowCounts = sent.json().await.unwrap();
         let counts =
             told.counts.iter().map(|count| (format!("{} {}", count.role, count.status), count.count));
@@ -295,5 +295,5 @@ async fn every_parameter_of_a_list_is_documented() {
     assert!(
         parameters.iter().all(|parameter| parameter["description"].is_string() && parameter["in"] == "query")
     );
-    assert!(described["paths"]["/api/v1/escrows/counts"]["get"].is_object());
+    assert!(described["paths"]["/api/v1/escrow-counts"]["get"].is_object());
 }

@@ -8,6 +8,7 @@ use aegis_common::escrow::settling::Settling;
 use aegis_common::escrow::state::{Escrow, Phase, Status};
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, ListingId};
+use aegis_common::reputation::Ending;
 use aegis_common::time::Clock;
 use aegis_common::wire::event::{EventFrame, EventPage};
 use aegis_common::wire::market::{ListingPage, ListingStatus, ListingView, OrderView};
@@ -109,6 +110,7 @@ impl TestServer {
             payload: json!({ "from": from, "to": to }).to_string(),
         };
         let events = [row.buyer_id, row.seller_id, row.arbiter_id].map(event).to_vec();
+        let ending = Ending::of(&escrow, now);
         let expected = Expected::Version(row.version);
         row.version += 1;
         row.status = to.wire().to_owned();
@@ -122,7 +124,7 @@ impl TestServer {
             view_key: None,
             title: None,
             spend_keys: None,
-            ending: None,
+            ending,
             replaces: None,
         };
         self.state.store.commit(commit).await.unwrap();

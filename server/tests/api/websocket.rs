@@ -3,7 +3,7 @@ use std::time::Duration;
 use aegis_common::code::Code;
 use aegis_common::role::Role;
 use aegis_common::time::SignedDuration;
-use aegis_common::wire::account::TicketResponse;
+use aegis_common::wire::account::{AccountRole, TicketResponse};
 use aegis_common::wire::event::EventFrame;
 use aegis_server::store::{Commit, EscrowRow, Expected, NewEvent};
 use aegis_server::ws::Timing;
@@ -47,9 +47,11 @@ async fn event(socket: &mut Socket) -> EventFrame {
 
 /// Stores events for a person as a change of an escrow would.
 async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: usize) {
-    let [buyer, seller] = [1, 2].map(|_| who.view.id);
     let now = server.state.clock.now();
     let id = aegis_common::ids::EscrowId(Uuid::now_v7());
+    let name = |part: &str| format!("{part}-{}", &id.to_string()[24..]);
+    let seller = server.person(&name("seller"), 101, AccountRole::User).await.view.id;
+    let arbiter = server.person(&name("arbiter"), 102, AccountRole::Arbiter).await.view.id;
     let events = (0..count).map(|n| NewEvent {
         event_id: Uuid::now_v7(),
         user_id: who.view.id,
@@ -61,9 +63,9 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
         id,
         version: 1,
         status: "CANCELLED".to_owned(),
-        buyer_id: buyer,
+        buyer_id: who.view.id,
         seller_id: seller,
-        arbiter_id: who.view.id,
+        arbiter_id: arbiter,
         creator_id: who.view.id,
         amount: aegis_common::amount::Piconero::XMR,
         snapshot: "{}".to_owned(),

@@ -228,7 +228,7 @@ fn sqlite_answers_each_search_by_its_index() {
         ("`escrows`.`highest_output` > ? ORDER BY highest_output", "escrows_highest_output"),
         ("unmined > 0 AND id > ? ORDER BY id", "escrows_unmined"),
         ("`escrows`.`watching` AND id > ? ORDER BY id", "escrows_watching"),
-        ("buyer_id = ? AND id < ? ORDER BY id DESC", "escrows_buyer"),
+        ("status = 'DISPUTED' AND wake_at > ? ORDER BY wake_at, id", "escrows_disputed"),
     ] {
         assert_plan(&mut conn, "escrows", condition, index);
     }

@@ -336,8 +336,9 @@ impl Server {
         let held = self.read(id).await;
         let row = self.store.escrow(id).await.unwrap().unwrap();
         let stored: Escrow = serde_json::from_str(&row.snapshot).unwrap();
-        let (contract, initiator) = (stored.contract.clone(), stored.initiator);
-        let mut replayed = Escrow::create(contract, Opening::by(initiator), stored.created_at).unwrap();
+        let Escrow { initiator, replaces, patience, .. } = stored;
+        let opening = Opening { initiator, replaces, patience };
+        let mut replayed = Escrow::create(stored.contract.clone(), opening, stored.created_at).unwrap();
         let journal = self.journal(id).await;
         assert_eq!(row.version, journal.len() as i64 + 1);
         for Entry { event, at } in journal {
