@@ -51,7 +51,7 @@ async fn store_events(server: &TestServer, who: &Person, count: usize, bytes: us
     let id = aegis_common::ids::EscrowId(Uuid::now_v7());
     let name = |part: &str| format!("{part}-{}", &id.to_string()[24..]);
     let seller = server.person(&name("seller"), 101, AccountRole::User).await.view.id;
-    let arbiter = server.person(&name("arbiter"), 102, AccountRole::Arbiter).await.view.id;
+    let arbiter = server.person(&name("arbiter"), 102, AccountRole::User).await.view.id;
     let events = (0..count).map(|n| NewEvent {
         event_id: Uuid::now_v7(),
         user_id: who.view.id,
