@@ -31,9 +31,13 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// The ending of an escrow that has become complete with an event at a moment; `None` for any other.
+    /// The ending of an escrow that has become complete with an event at a moment; `None` for any other, and where it was never
+    /// funded: a refund of what came in part says nothing of anybody, and anybody could have it for a few pieces of dust.
     pub fn of(escrow: &Escrow, at: Timestamp) -> Option<Self> {
         let Phase::Completed { settled, .. } = &escrow.phase else { return None };
+        if settled.partial {
+            return None;
+        }
         let contract = &escrow.contract;
         Some(Self {
             escrow_id: contract.escrow_id,
@@ -225,6 +229,21 @@ mod tests {
             [xmr(99), xmr(999), xmr(1000)],
             [VolumeBand::Under100, VolumeBand::Under1000, VolumeBand::From1000]
         );
+    }
+
+    #[test]
+    fn a_refund_of_what_came_in_part_says_nothing() {
+        use crate::escrow::deposits::Slot;
+        let mut sim = Sim::new(contract());
+        sim.ready();
+        sim.fund(Slot::Payment, Piconero(Piconero::XMR.0 / 2));
+        sim.mine(20);
+        while sim.escrow.settling().is_none() {
+            sim.wake().unwrap();
+        }
+        sim.pay();
+        assert_eq!(sim.status(), crate::escrow::state::Status::CompletedRefunded);
+        assert_eq!(Ending::of(&sim.escrow, sim.now), None);
     }
 
     #[test]

@@ -28,8 +28,8 @@ impl Default for Patience {
 /// What people are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// What this stage of this setup attempt needs.
-    Setup(Stage, u32),
+    /// What this stage of this setup attempt needs; whether a trader still owes some of it.
+    Setup(Stage, u32, bool),
     /// A ruling.
     Ruling,
 }
@@ -51,7 +51,10 @@ impl Escrow {
         match (&self.phase, self.setup.stage()) {
             (Phase::Disputed { .. }, _) => Some(Asked::Ruling),
             (Phase::Open { .. }, Stage::Ready | Stage::Stopped | Stage::Declined) => None,
-            (Phase::Open { .. }, stage) => Some(Asked::Setup(stage, self.setup.rounds().attempt())),
+            (Phase::Open { .. }, stage) => {
+                let owe = [Role::Buyer, Role::Seller].iter().any(|role| self.setup.owes(*role).is_some());
+                Some(Asked::Setup(stage, self.setup.rounds().attempt(), owe))
+            }
             _ => None,
         }
     }

@@ -317,12 +317,12 @@ fn warning_due(escrow: &Escrow, now: Timestamp) -> bool {
     WARNINGS.get(escrow.warned).is_some_and(|before| left <= *before)
 }
 
-/// Nobody is forced to trade, so a trader's silence is only told; without its arbiter the escrow can't go on.
+/// Nobody is forced to trade, so a trader's silence is only told. Where the arbiter alone is waited for, the escrow can't go on.
 fn overdue(escrow: &Escrow, now: Timestamp) -> Applied {
     let waiting_for = escrow.waiting_for();
     let since = escrow.awaited.map_or(now, |awaited| awaited.since);
     let mut next = escrow.lapsed(now);
-    if matches!(escrow.phase, Phase::Open { .. }) && waiting_for.contains(&Role::Arbiter) {
+    if matches!(escrow.phase, Phase::Open { .. }) && waiting_for == [Role::Arbiter] {
         next.phase = Phase::Cancelled { why: CalledOff::ArbiterSilent };
     }
     (next, vec![Effect::Notify(Notice::AnswerOverdue { waiting_for, since })])

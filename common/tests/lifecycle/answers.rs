@@ -67,17 +67,28 @@ fn every_party_may_decline_until_it_attests_and_nothing_of_the_setup_follows() {
 
 #[test]
 fn an_arbiter_who_does_not_answer_is_let_go_and_a_trader_is_only_told_of() {
-    // All three are silent.
+    // All three are silent: nobody waits for the arbiter yet.
     let mut sim = Sim::new(contract());
     let since = sim.now;
     let told = notices(sim.wake().unwrap());
     assert_eq!(sim.now.duration_since(since), SignedDuration::from_hours(72));
-    let overdue = Notice::AnswerOverdue { waiting_for: Role::ALL.to_vec(), since };
+    assert_eq!(told, [Notice::AnswerOverdue { waiting_for: Role::ALL.to_vec(), since }]);
+    assert_eq!(sim.status(), Status::PendingFunding);
+    // Once both traders have answered, the arbiter has its own time.
+    for role in [Role::Buyer, Role::Seller] {
+        sim.now += SignedDuration::from_hours(1);
+        sim.say(role, Act::Accept {}).unwrap();
+    }
+    let since = sim.now;
+    let told = notices(sim.wake().unwrap());
+    assert_eq!(sim.now.duration_since(since), SignedDuration::from_hours(72));
+    let overdue = Notice::AnswerOverdue { waiting_for: vec![Role::Arbiter], since };
     let called_off = Notice::EscrowCalledOff { why: CalledOff::ArbiterSilent };
     assert!(told.contains(&overdue) && told.contains(&called_off), "{told:?}");
     assert_eq!(why(&sim), Some(CalledOff::ArbiterSilent));
     // The buyer alone is.
     let mut sim = Sim::new(contract());
+    let since = sim.now;
     for role in [Role::Seller, Role::Arbiter] {
         sim.now += SignedDuration::from_hours(1);
         sim.say(role, Act::Accept {}).unwrap();

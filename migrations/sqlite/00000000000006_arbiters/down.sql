@@ -1,3 +1,4 @@
+DROP INDEX escrows_disputed_arbiter;
 DROP TABLE tallies;
 DROP INDEX escrows_disputed;
 DROP INDEX escrows_open_seller;

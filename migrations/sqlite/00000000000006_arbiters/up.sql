@@ -7,9 +7,7 @@ CREATE TABLE arbiters (
     capacity    INTEGER CHECK (capacity BETWEEN 0 AND 10000),
     accepting   BOOLEAN NOT NULL CHECK (accepting IN (0, 1)),
     seen_at     BIGINT  NOT NULL,
-    assigned_at BIGINT,
-    -- When people were told that nothing was heard since `seen_at`.
-    alerted_at  BIGINT
+    assigned_at BIGINT
 );
 CREATE INDEX arbiters_seen ON arbiters (seen_at);
 
@@ -48,8 +46,10 @@ CREATE INDEX escrows_open_buyer ON escrows (buyer_id)
 CREATE INDEX escrows_open_seller ON escrows (seller_id)
     WHERE status NOT IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT', 'EXPIRED', 'CANCELLED');
 CREATE INDEX escrows_disputed ON escrows (wake_at, id) WHERE status = 'DISPUTED';
+CREATE INDEX escrows_disputed_arbiter ON escrows (arbiter_id, wake_at, id) WHERE status = 'DISPUTED';
 
--- What finished escrows say of people: counted in the commit that ends an escrow.
+-- What finished escrows say of people: counted in the commit that ends an escrow, from this migration on. Of those before it, it
+-- is not known in any column whether they were funded or disputed.
 CREATE TABLE tallies (
     user_id    BLOB   NOT NULL PRIMARY KEY REFERENCES users (id),
     released   BIGINT NOT NULL,
@@ -62,16 +62,3 @@ CREATE TABLE tallies (
     arbitrated BIGINT NOT NULL,
     ruled      BIGINT NOT NULL
 );
--- Of escrows that ended before it is not known any more whether they were disputed.
-INSERT INTO tallies
-SELECT user_id,
-       SUM(CASE WHEN is_trader = 1 AND status = 'COMPLETED_RELEASED' THEN 1 ELSE 0 END),
-       SUM(CASE WHEN is_trader = 1 AND status = 'COMPLETED_REFUNDED' THEN 1 ELSE 0 END),
-       SUM(CASE WHEN is_trader = 1 AND status = 'COMPLETED_SPLIT' THEN 1 ELSE 0 END),
-       0, 0, 0, SUM(CASE WHEN is_trader = 1 THEN amount ELSE 0 END),
-       SUM(CASE WHEN is_trader = 1 THEN 0 ELSE 1 END), 0
-FROM (SELECT buyer_id AS user_id, 1 AS is_trader, status, amount FROM escrows
-      UNION ALL SELECT seller_id, 1, status, amount FROM escrows
-      UNION ALL SELECT arbiter_id, 0, status, amount FROM escrows) AS parts
-WHERE status IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT')
-GROUP BY user_id;

@@ -76,6 +76,8 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
             }
             answer_again(&world, &known.response).await.ok_or(Refusal::Unavailable)
         }
+        // Another request is making the same: whoever repeats this one finds it.
+        Err(CommitError::Duplicate) => Err(Refusal::Busy),
         Err(error) => Err(commit_refusal(id, &error)),
     }
 }

@@ -1,6 +1,7 @@
 //! How long no server ran: people's deadlines are put off by it.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::state::Escrow;
@@ -45,20 +46,22 @@ fn seconds_down(outages: &[Outage], since: Timestamp, now: Timestamp) -> u32 {
 /// Notes that this server runs, and when none did.
 #[derive(Default)]
 pub(super) struct Pulse {
-    last: Option<Timestamp>,
+    last: Option<(Timestamp, Instant)>,
 }
 
 impl Pulse {
-    /// Notes it where the last note is old enough. The first note of a server finds out how long none ran.
+    /// Notes it where the last note is old enough. The first note of a server finds out how long none ran, and so does the first
+    /// after a time in which none could be made.
     pub async fn beat(&mut self, store: &Store, outages: &Outages, now: Timestamp) -> Result<(), StoreError> {
-        if self.last.is_some_and(|last| now.duration_since(last).abs() < BEAT) {
+        if self.last.is_some_and(|(last, _)| now.duration_since(last).abs() < BEAT) {
             return Ok(());
         }
-        let gap = self.last.is_none().then_some(GAP);
+        // Also while this process lived, where it could note nothing for long: nobody could answer either.
+        let gap = self.last.is_none_or(|(_, at)| at.elapsed() > GAP.unsigned_abs()).then_some(GAP);
         store.beat(now, gap).await?;
         let known = store.outages(now.saturating_sub(KEPT).unwrap_or(Timestamp::MIN), MOST).await?;
         *outages.0.lock().unwrap_or_else(PoisonError::into_inner) = known.into();
-        self.last = Some(now);
+        self.last = Some((now, Instant::now()));
         Ok(())
     }
 }

@@ -59,13 +59,14 @@ pub async fn run(house: House) {
     };
     let cleaning = async {
         loop {
-            if let Err(error) = house.arbiters.watch().await {
-                tracing::warn!(%error, "silent arbiters could not be looked after");
-            }
             if let Err(error) = house.clean().await {
                 tracing::warn!(%error, "what is old could not be forgotten");
             }
             tokio::time::sleep(CLEANING).await;
+            // Not at the start: nobody could be heard while no server ran.
+            if let Err(error) = house.arbiters.watch().await {
+                tracing::warn!(%error, "silent arbiters could not be looked after");
+            }
         }
     };
     tokio::join!(keys, cleaning, house.naming());
@@ -108,7 +109,7 @@ impl House {
         while store.purge_budgets(now, BATCH).await? == BATCH {}
         while store.purge_audit(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_notices(ago(self.audit), BATCH).await? == BATCH {}
-        while store.purge_assignments(ago(KEPT), BATCH).await? == BATCH {}
+        while store.purge_assignments((ago(3 * KEPT), ago(KEPT)), BATCH).await? == BATCH {}
         while store.purge_invitations(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_deliveries(ago(DELIVERIES), BATCH).await? == BATCH {}
         Ok(())

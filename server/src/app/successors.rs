@@ -21,6 +21,8 @@ const NAME: &str = "vacancies";
 const BATCH: usize = 256;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long the actors may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Before an escrow is tried again for which nobody was there.
 const NOBODY: SignedDuration = SignedDuration::from_mins(10);
 /// The same after a failure.
@@ -124,7 +126,7 @@ impl Successors {
         // No request can have this key: a header holds no such character.
         let idempotency = (format!("\u{1}successor {id}"), Hash32::sha256(id.0.as_bytes()));
         let create = Create { contract, initiator: old.initiator, replaces: Some(id), idempotency };
-        self.create.send(create).await.map_err(|_| Waiting::Silent)??;
+        self.create.send(create).timeout(PATIENCE).await.map_err(|_| Waiting::Silent)??;
         Ok(())
     }
 
@@ -132,7 +134,8 @@ impl Successors {
     async fn declined(&self, old: &Escrow) -> Result<Vec<UserId>, Waiting> {
         let mut declined = vec![old.contract.arbiter.user_id];
         let mut before = old.replaces;
-        while let Some(id) = before.filter(|_| declined.len() < ANCESTORS) {
+        for _ in 0..ANCESTORS {
+            let Some(id) = before else { break };
             let Some(escrow) = self.escrow(id).await? else { break };
             if matches!(escrow.phase, Phase::Cancelled { why } if why.wants_arbiter()) {
                 declined.push(escrow.contract.arbiter.user_id);

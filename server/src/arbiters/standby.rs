@@ -14,25 +14,37 @@ use crate::store::{NewEvent, Unattended};
 const BATCH: usize = 200;
 
 impl Arbiters {
-    /// One round. Each silence is told once; what a crash interrupts is told at the next round, and nothing of it twice.
+    /// One round. Each silence is told once in each escrow, also in one that is funded while it lasts; what a crash interrupts is
+    /// told at the next round, and nothing of it twice.
     pub async fn watch(&self) -> Result<(), ArbiterError> {
         let now = self.clock.now();
         let before = now.saturating_sub(self.usual.silent).unwrap_or(now);
-        for (arbiter, since) in self.store.silent_arbiters(before, BATCH).await? {
-            let mut after = None;
-            loop {
-                let page = self.store.unattended(arbiter, after, BATCH).await?;
-                after = page.last().map(|row| row.escrow);
-                let full = page.len() == BATCH;
-                let told = page.iter().flat_map(|row| notices(row, since)).collect();
-                self.store.tell_once(told, now).await?;
-                if !full {
-                    break;
-                }
+        let mut last = None;
+        loop {
+            let silent = self.store.silent_arbiters(before, last, BATCH).await?;
+            last = silent.last().copied();
+            let full = silent.len() == BATCH;
+            for (arbiter, since) in silent {
+                self.tell_of(arbiter, since, now).await?;
             }
-            self.store.alerted(arbiter, since).await?;
+            if !full {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    async fn tell_of(&self, arbiter: UserId, since: Timestamp, now: Timestamp) -> Result<(), ArbiterError> {
+        let mut after = None;
+        loop {
+            let page = self.store.unattended(arbiter, after, BATCH).await?;
+            after = page.last().map(|row| row.escrow);
+            let full = page.len() == BATCH;
+            let told = page.iter().flat_map(|row| notices(row, since)).collect();
+            self.store.tell_once(told, now).await?;
+            if !full {
+                return Ok(());
+            }
+        }
     }
 }
 

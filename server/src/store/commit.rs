@@ -9,6 +9,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::Store;
+use super::arbiters::assign::is_reserved;
 use super::connection::Conn;
 use super::dialect::native;
 use super::error::{CommitError, StoreError};
@@ -212,7 +213,10 @@ impl Prepared {
                     return Ok(Err(CommitError::Duplicate));
                 }
                 if let Some(old) = self.replaces {
-                    order_follows(conn, old, row.id)?;
+                    // Another server may have given the place to another escrow meanwhile.
+                    if !is_reserved(conn, row.id, old)? || !order_follows(conn, old, row.id)? {
+                        return Ok(Err(CommitError::Undone));
+                    }
                 }
                 if !claim(conn, row.id)? {
                     return Ok(Err(CommitError::Undone));

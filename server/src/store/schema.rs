@@ -276,7 +276,6 @@ table! {
         accepting -> Bool,
         seen_at -> BigInt,
         assigned_at -> Nullable<BigInt>,
-        alerted_at -> Nullable<BigInt>,
     }
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::state::{CalledOff, Phase, Status};
+use aegis_common::escrow::statement::Act;
 use aegis_common::ids::EscrowId;
+use aegis_common::role::Role;
 use aegis_common::time::SignedDuration;
 
 use super::super::message::Command;
@@ -56,6 +58,9 @@ async fn an_arbiter_who_does_not_answer_is_let_go_but_not_for_the_time_that_no_s
     let hours = |hours| universe.clock.step(SignedDuration::from_hours(hours));
     let server = universe.start().await;
     let kept = server.create(&universe).await;
+    for role in [Role::Buyer, Role::Seller] {
+        server.say(&universe, kept, role, Act::Accept {}).await.unwrap();
+    }
     hours(71);
     a_while().await;
     assert_eq!(server.status(kept).await, Status::PendingFunding);

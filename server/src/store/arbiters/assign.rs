@@ -128,13 +128,18 @@ impl Store {
         .await
     }
 
-    /// Forgets up to `limit` choices made before a moment for escrows that were never made; returns how many.
-    pub async fn purge_assignments(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let before = before.as_millisecond();
+    /// Forgets up to `limit` choices made between two moments for escrows that were never made; returns how many.
+    pub async fn purge_assignments(
+        &self,
+        (from, to): (Timestamp, Timestamp),
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let (from, to) = (from.as_millisecond(), to.as_millisecond());
         self.writer
             .run(move |conn| {
                 let made = escrows::table.filter(escrows::id.eq(assignments::escrow_id)).select(escrows::id);
-                let old = assignments::table.filter(assignments::at.lt(before)).filter(not(exists(made)));
+                let old = assignments::table.filter(assignments::at.ge(from)).filter(assignments::at.lt(to));
+                let old = old.filter(not(exists(made)));
                 let old = old.filter(assignments::replaces.is_null()).limit(crate::store::types::page(limit));
                 let old: Vec<DbUuid> = old.select(assignments::escrow_id).load(conn)?;
                 let old = assignments::table.filter(assignments::escrow_id.eq_any(&old));
@@ -142,6 +147,12 @@ impl Store {
             })
             .await
     }
+}
+
+/// Whether an escrow is the one that may take another's place.
+pub(in crate::store) fn is_reserved(conn: &mut Conn, escrow: DbUuid, place: DbUuid) -> QueryResult<bool> {
+    let row = assignments::table.find(escrow).select(assignments::replaces);
+    Ok(row.first::<Option<DbUuid>>(conn).optional()?.flatten() == Some(place))
 }
 
 fn assign(conn: &mut Conn, sought: &Sought) -> Result<Assigned, StoreError> {

@@ -70,7 +70,6 @@ pub(super) struct RawArbiter {
     accepting: bool,
     seen_at: i64,
     assigned_at: Option<i64>,
-    alerted_at: Option<i64>,
 }
 
 impl RawArbiter {
@@ -85,7 +84,6 @@ impl RawArbiter {
             accepting: true,
             seen_at: at,
             assigned_at: None,
-            alerted_at: None,
         }
     }
 

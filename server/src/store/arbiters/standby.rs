@@ -2,10 +2,15 @@
 
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::Timestamp;
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 
+use super::OPEN;
+use crate::crypto::Keyring;
 use crate::store::Store;
 use crate::store::commit::{InsertEvent, NewEvent};
+use crate::store::connection::Conn;
 use crate::store::error::StoreError;
 use crate::store::schema::{arbiters, escrows, events};
 use crate::store::types::{DbUuid, page, time};
@@ -24,19 +29,24 @@ pub struct Unattended {
 }
 
 impl Store {
-    /// Arbiters that were last heard before a moment, and of whom nobody was told since, each with that time; at most `limit`.
+    /// Arbiters that were last heard before a moment, each with that time, in order of it and of id, beginning after `after`.
     pub async fn silent_arbiters(
         &self,
         before: Timestamp,
+        after: Option<(UserId, Timestamp)>,
         limit: usize,
     ) -> Result<Vec<(UserId, Timestamp)>, StoreError> {
         self.read(move |conn, _| {
-            let silent = arbiters::table.filter(arbiters::seen_at.lt(before.as_millisecond()));
-            let untold =
-                arbiters::alerted_at.is_null().or(arbiters::alerted_at.lt(arbiters::seen_at.nullable()));
-            let silent = silent.filter(untold).order((arbiters::seen_at, arbiters::user_id));
-            let silent = silent.limit(page(limit)).select((arbiters::user_id, arbiters::seen_at));
-            let rows: Vec<(DbUuid, i64)> = silent.load(conn)?;
+            let mut silent =
+                arbiters::table.filter(arbiters::seen_at.lt(before.as_millisecond())).into_boxed();
+            if let Some((id, seen)) = after {
+                let (id, seen) = (DbUuid::from(id.0), seen.as_millisecond());
+                let same = arbiters::seen_at.eq(seen).and(arbiters::user_id.gt(id));
+                silent = silent.filter(arbiters::seen_at.gt(seen).or(same));
+            }
+            let silent = silent.order((arbiters::seen_at, arbiters::user_id)).limit(page(limit));
+            let rows: Vec<(DbUuid, i64)> =
+                silent.select((arbiters::user_id, arbiters::seen_at)).load(conn)?;
             rows.into_iter().map(|(id, at)| Ok((UserId(id.into()), time(at)?))).collect()
         })
         .await
@@ -52,7 +62,8 @@ impl Store {
         let (arbiter, after) =
             (DbUuid::from(arbiter.0), after.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into()));
         self.read(move |conn, _| {
-            let rows = escrows::table.filter(escrows::arbiter_id.eq(arbiter)).filter(escrows::id.gt(after));
+            let rows = escrows::table.filter(sql::<Bool>(OPEN)).filter(escrows::arbiter_id.eq(arbiter));
+            let rows = rows.filter(escrows::id.gt(after));
             let rows = rows.filter(escrows::status.eq_any(FUNDED)).order(escrows::id).limit(page(limit));
             let rows = rows.select((escrows::id, escrows::buyer_id, escrows::seller_id, escrows::arbiter_id));
             let rows: Vec<(DbUuid, DbUuid, DbUuid, DbUuid)> = rows.load(conn)?;
@@ -70,6 +81,18 @@ impl Store {
 
     /// Tells people; what was told before, by its id, is not told again.
     pub async fn tell_once(&self, told: Vec<NewEvent>, at: Timestamp) -> Result<(), StoreError> {
+        // The writer is asked only where there is something new.
+        let ids: Vec<DbUuid> = told.iter().map(|event| event.event_id.into()).collect();
+        let known = move |conn: &mut Conn, _: &Keyring| {
+            let known = events::table.filter(events::event_id.eq_any(&ids)).select(events::event_id);
+            Ok(known.load::<DbUuid>(conn)?)
+        };
+        let known = self.read(known).await?;
+        let told: Vec<NewEvent> =
+            told.into_iter().filter(|event| !known.contains(&event.event_id.into())).collect();
+        if told.is_empty() {
+            return Ok(());
+        }
         self.writer
             .run(move |conn| {
                 for event in &told {
@@ -79,18 +102,6 @@ impl Store {
                         diesel::insert_into(events::table).values(event).execute(conn)?;
                     }
                 }
-                Ok(())
-            })
-            .await
-    }
-
-    /// Everybody was told that an arbiter was not heard since a moment.
-    pub async fn alerted(&self, arbiter: UserId, seen_at: Timestamp) -> Result<(), StoreError> {
-        let id = DbUuid::from(arbiter.0);
-        self.writer
-            .run(move |conn| {
-                let row = diesel::update(arbiters::table.find(id));
-                row.set(arbiters::alerted_at.eq(seen_at.as_millisecond())).execute(conn)?;
                 Ok(())
             })
             .await

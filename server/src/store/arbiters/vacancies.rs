@@ -11,6 +11,8 @@ use crate::store::market::follow::end_vacant;
 use crate::store::schema::{heartbeat, outages, vacancies};
 use crate::store::types::{DbUuid, page, time};
 
+/// How far clocks of servers may differ.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 /// The one row of `heartbeat`.
 const SERVERS: &str = "servers";
 
@@ -87,8 +89,9 @@ impl Store {
                         diesel::insert_into(heartbeat::table).values(row).execute(conn)?;
                         return Ok(());
                     }
-                    // A clock that was set back, or a server whose clock is behind another's.
-                    Some(last) if last >= at => return Ok(()),
+                    // A server whose clock is a little behind another's. One that was far ahead is not believed for ever.
+                    Some(last) if last >= at && !is_longer(time(last)?, now, Some(AHEAD)) => return Ok(()),
+                    Some(last) if last >= at => {}
                     Some(last) if is_longer(now, time(last)?, gap) => {
                         let row = (outages::began.eq(last), outages::ended.eq(at));
                         diesel::insert_into(outages::table).values(row).execute(conn)?;

@@ -337,10 +337,16 @@ impl Store {
     }
 }
 
-/// From now on an order follows another escrow than `old`: the one that takes its place.
-pub(in crate::store) fn order_follows(conn: &mut Conn, old: DbUuid, new: DbUuid) -> QueryResult<usize> {
-    let row = orders::table.filter(orders::escrow_id.eq(old)).filter(orders::stage.eq("open"));
-    diesel::update(row).set(orders::escrow_id.eq(new)).execute(conn)
+/// From now on the order of an escrow, if it has one, follows the escrow that takes its place. `false` where the order is over:
+/// its pieces may be another's by now, so nothing may take that place.
+pub(in crate::store) fn order_follows(conn: &mut Conn, old: DbUuid, new: DbUuid) -> QueryResult<bool> {
+    let row = orders::table.filter(orders::escrow_id.eq(old));
+    let Some(stage) = row.select(orders::stage).first::<String>(conn).optional()? else { return Ok(true) };
+    if stage != "open" {
+        return Ok(false);
+    }
+    diesel::update(row).set(orders::escrow_id.eq(new)).execute(conn)?;
+    Ok(true)
 }
 
 fn decoded(conn: &mut Conn, found: Vec<(RawOrder, String)>) -> Result<Vec<OrderRow>, StoreError> {

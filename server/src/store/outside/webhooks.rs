@@ -48,8 +48,8 @@ pub struct WebhookRow {
     pub created_at: Timestamp,
 }
 
-/// A new webhook.
-#[derive(Debug, Clone)]
+/// A new webhook. Not `Debug`: the secret is plain here.
+#[derive(Clone)]
 pub struct NewWebhookRow {
     /// Its id.
     pub id: WebhookId,
@@ -67,8 +67,8 @@ pub struct NewWebhookRow {
     pub enabled: bool,
 }
 
-/// What changes; `None` stays.
-#[derive(Debug, Clone, Default)]
+/// What changes; `None` stays. Not `Debug`: the secret is plain here.
+#[derive(Clone, Default)]
 pub struct WebhookChanges {
     /// Where to.
     pub url: Option<String>,
@@ -260,6 +260,8 @@ impl Store {
                 }
                 if enables || moves {
                     (now.failures, now.tried_at, now.due_at) = (0, None, now.due_at.map(|_| at));
+                    // What a call under way comes to is of the webhook as it was.
+                    (now.lease, now.leased_until) = (now.lease + 1, 0);
                 }
                 if enables {
                     now.because = None;
@@ -275,6 +277,8 @@ impl Store {
                     webhooks::due_at.eq(now.due_at),
                     webhooks::failures.eq(now.failures),
                     webhooks::tried_at.eq(now.tried_at),
+                    webhooks::lease.eq(now.lease),
+                    webhooks::leased_until.eq(now.leased_until),
                 );
                 row.set(set).execute(conn)?;
                 note.write(conn)?;
