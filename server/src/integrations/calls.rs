@@ -123,8 +123,6 @@ mod tests {
             "sign",
             "set_daemon",
             "change_wallet_password",
-            "prepare_multisig",
-            "export_multisig_info",
             "set_attribute",
             "get_attribute",
             "make_uri",

@@ -14,7 +14,16 @@ const DOORS: &[(&str, &[&str], &str)] = &[
     ("r2d2", &["server/src/store/"], "the database"),
     ("actix_web_actors", &["server/src/ws/", "server/src/ws.rs"], "sockets"),
     ("monero_rpc", &["server/src/node/"], "monerod"),
-    ("digest_auth", &["party/src/wallet/", "server/src/node/", "scripts/harness/src/rpc.rs"], "Monero's RPC"),
+    (
+        "digest_auth",
+        &[
+            "party/src/wallet/",
+            "server/src/node/",
+            "server/src/integrations/wallet.rs",
+            "scripts/harness/src/rpc.rs",
+        ],
+        "Monero's RPC",
+    ),
 ];
 
 /// Calls that only `party/src/wallet` may make: those that sign, or make what signing needs.
