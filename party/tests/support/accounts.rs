@@ -145,7 +145,7 @@ impl State {
                     }));
                 }
                 self.proven = true;
-                json(LoginAnswer::LoggedIn(self.new_tokens()))
+                json(LoginAnswer::LoggedIn(Box::new(self.new_tokens())))
             }
             "/auth/second-factor" => {
                 let SecondFactorRequest { factor, .. } = read(request);

@@ -48,7 +48,7 @@ pub fn tokens(token: &str, refresh_token: &str) -> LoggedIn {
 
 /// What a login is answered with.
 pub fn token() -> String {
-    serde_json::to_string(&LoginAnswer::LoggedIn(tokens("t", "r"))).unwrap()
+    serde_json::to_string(&LoginAnswer::LoggedIn(Box::new(tokens("t", "r")))).unwrap()
 }
 
 /// What is asked.

@@ -62,7 +62,9 @@ impl Accounts {
         if self.store.factors(row.id).await?.is_needed() {
             return Ok(LoginAnswer::SecondFactor(self.ask_for_factor(&row, device, origin).await?));
         }
-        Ok(LoginAnswer::LoggedIn(self.open_session(row, device, origin, FactorKind::Password).await?))
+        Ok(LoginAnswer::LoggedIn(Box::new(
+            self.open_session(row, device, origin, FactorKind::Password).await?,
+        )))
     }
 
     async fn ask_for_factor(

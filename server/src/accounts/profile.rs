@@ -157,10 +157,8 @@ fn check_settings(settings: &Settings) -> Result<(), AccountError> {
             return refuse("moneroNodeUrl", "must be an http:// or https:// URL without a login");
         }
     }
-    if let Some(tag) = &settings.locale {
-        if !is_language_tag(tag) {
-            return refuse("locale", "must be a language tag, e.g. en or pt-BR");
-        }
+    if settings.locale.as_ref().is_some_and(|tag| !is_language_tag(tag)) {
+        return refuse("locale", "must be a language tag, e.g. en or pt-BR");
     }
     Ok(())
 }

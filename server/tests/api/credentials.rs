@@ -299,7 +299,7 @@ async fn sessions_are_listed_and_ended_at_once_on_open_sockets_too() {
     let body = json!({ "username": "ann", "password": PASSWORD, "device": "A telephone\u{202e}" });
     let sent = send(&server, "/api/v1/auth/login", &body).await.json().await.unwrap();
     let LoginAnswer::LoggedIn(phone) = sent else { panic!("a second factor was asked for") };
-    let (id, phone) = (phone.session, person(&ann, phone));
+    let (id, phone) = (phone.session, person(&ann, *phone));
     let listed = |who: &Person| server.get("/api/v1/me/sessions", who).send();
     let sessions: Sessions = listed(&ann).await.unwrap().json().await.unwrap();
     let named: Vec<_> = sessions.sessions.iter().map(|s| (s.device.as_str(), s.current)).collect();

@@ -153,7 +153,7 @@ impl TestServer {
         let sent = self.request(Method::POST, "/api/v1/auth/login").json(&body).send().await.unwrap();
         assert_eq!(sent.status(), StatusCode::OK);
         match sent.json().await.unwrap() {
-            LoginAnswer::LoggedIn(session) => session,
+            LoginAnswer::LoggedIn(session) => *session,
             LoginAnswer::SecondFactor(_) => panic!("{name} has a second factor"),
         }
     }

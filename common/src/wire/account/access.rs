@@ -26,7 +26,7 @@ pub struct LoginRequest {
 #[serde(tag = "status", rename_all = "camelCase")]
 pub enum LoginAnswer {
     /// A session.
-    LoggedIn(LoggedIn),
+    LoggedIn(Box<LoggedIn>),
     /// The account has a second factor: go on with `POST /api/v1/auth/second-factor`.
     SecondFactor(SecondFactorNeeded),
 }
