@@ -121,6 +121,8 @@ pub struct Status {
     pub given_up: u64,
     /// How often one of the loops (timers, outbox, chain) panicked.
     pub loops_restarted: u64,
+    /// Looks for deadlines that were brought to an end since the start.
+    pub deadline_looks: u64,
     /// Escrows the chain is scanned for.
     pub watched: usize,
     /// The newest block that has been processed.
@@ -173,7 +175,7 @@ pub struct ActorHandles {
 impl ActorHandles {
     /// How everything fares.
     pub fn status(&self) -> Status {
-        let Counters { live, activated, passivated, restarted, given_up, loops_restarted } =
+        let Counters { live, activated, passivated, restarted, given_up, loops_restarted, deadline_looks } =
             &self.world.counters;
         Status {
             live: live.load(Relaxed),
@@ -182,6 +184,7 @@ impl ActorHandles {
             restarted: restarted.load(Relaxed),
             given_up: given_up.load(Relaxed),
             loops_restarted: loops_restarted.load(Relaxed),
+            deadline_looks: deadline_looks.load(Relaxed),
             watched: self.world.watched.len(),
             tip: self.tip.height(),
             chain: self.health.now(),

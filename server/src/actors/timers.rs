@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use actix::Recipient;
@@ -82,6 +83,7 @@ impl Timers {
         let until = Instant::now() + self.poll.saturating_mul(10);
         warn("deadline", &failed);
         self.resting.extend(failed.into_iter().map(|(id, _)| (id, until)));
+        self.world.counters.deadline_looks.fetch_add(1, Relaxed);
         full && !due.is_empty()
     }
 }

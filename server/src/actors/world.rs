@@ -75,4 +75,6 @@ pub(super) struct Counters {
     pub restarted: AtomicU64,
     pub given_up: AtomicU64,
     pub loops_restarted: AtomicU64,
+    /// Looks for deadlines that were brought to an end.
+    pub deadline_looks: AtomicU64,
 }

@@ -5,7 +5,7 @@ mod housekeeping;
 pub mod keys;
 pub mod routes;
 pub mod status;
-mod successors;
+pub(crate) mod successors;
 
 use std::fs::DirBuilder;
 use std::io;

@@ -75,7 +75,7 @@ impl Successors {
     }
 
     /// Finds out what was called off, then does what is due.
-    async fn round(&self) -> Result<(), StoreError> {
+    pub(crate) async fn round(&self) -> Result<(), StoreError> {
         let mut cursor = self.store.outbox_cursor(NAME).await?;
         loop {
             let events = self.store.events_after(cursor, BATCH).await?;

@@ -30,7 +30,7 @@ pub struct People(pub [Person; 3]);
 impl People {
     /// The people of a seed, with fresh accounts.
     pub fn new(seed: u8) -> Self {
-        Self(Role::ALL.map(|role| person(seed, role)))
+        Self(Role::ALL.map(|role| Person::new(u64::from(seed) * 10 + role as u64 + 1)))
     }
 
     pub fn of(&self, role: Role) -> &Person {
@@ -74,19 +74,22 @@ impl People {
     }
 }
 
-fn person(seed: u8, role: Role) -> Person {
-    let signing = SigningKey::from_bytes(&[seed.wrapping_mul(4).wrapping_add(role as u8 + 1); 32]);
-    let user_id = UserId(Uuid::now_v7());
-    let identity_key = Key32(Hash32::sha256(user_id.0.as_bytes()).0);
-    let party = Party {
-        user_id,
-        username: user_id.to_string(),
-        identity_key,
-        fingerprint: Hash32::sha256(&identity_key.0),
-        signing_key: Key32(signing.verifying_key().to_bytes()),
-        payout_address: TestWallet::new(u64::from(seed) * 10 + role as u64 + 1).primary(),
-    };
-    Person { party, signing }
+impl Person {
+    /// Somebody with a fresh account, and with the keys and the wallet of a number.
+    pub fn new(number: u64) -> Self {
+        let signing = SigningKey::from_bytes(&Hash32::sha256(&number.to_le_bytes()).0);
+        let user_id = UserId(Uuid::now_v7());
+        let identity_key = Key32(Hash32::sha256(user_id.0.as_bytes()).0);
+        let party = Party {
+            user_id,
+            username: user_id.to_string(),
+            identity_key,
+            fingerprint: Hash32::sha256(&identity_key.0),
+            signing_key: Key32(signing.verifying_key().to_bytes()),
+            payout_address: TestWallet::new(number).primary(),
+        };
+        Self { party, signing }
+    }
 }
 
 /// A well-formed message of a round, different for everybody.

@@ -4,9 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use actix::{Actor, Context, Handler};
+use actix::{Actor, Context, Handler, Recipient};
 use aegis_common::address::Network;
-use aegis_common::chain::{PlainScanner, Tx};
+use aegis_common::chain::{PlainScanner, Scanner, Tx};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::state::{Escrow, Opening, Status};
 use aegis_common::escrow::statement::Act;
@@ -17,12 +17,13 @@ use aegis_common::role::Role;
 use aegis_common::testing::chain::{TestWallet, craft_block};
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
 use aegis_common::wire::event::EventFrame;
+use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
 #[path = "../../../tests/support/people.rs"]
 pub mod people;
 
-use self::people::People;
+use self::people::{People, Person};
 use super::super::journal::Entry;
 use super::super::lookup::Answer;
 use super::super::message::{Command, Create, Refusal, Snapshot, Tell};
@@ -58,6 +59,7 @@ impl HandClock {
 pub struct FakeChain {
     blocks: Mutex<Vec<FullBlock>>,
     pool: Mutex<Vec<Arc<Tx>>>,
+    news: Notify,
 }
 
 impl FakeChain {
@@ -79,6 +81,13 @@ impl FakeChain {
             let all = std::iter::once(block.miner_tx).chain(txs).collect();
             blocks.push(FullBlock { height: block.height, hash: block.hash, prev, txs: all });
         }
+        self.news.notify_one();
+    }
+
+    /// Adds a block with everything that waits in the pool.
+    pub fn mine_pool(&self) {
+        let waiting = self.pool.lock().unwrap().iter().map(|tx| (**tx).clone()).collect();
+        self.mine(0, 1, waiting);
     }
 
     pub fn pop(&self, count: usize) {
@@ -113,14 +122,15 @@ impl Source for FakeChain {
         Ok(self.pool.lock().unwrap().clone())
     }
     async fn news(&self) {
-        std::future::pending().await
+        self.news.notified().await;
     }
 }
 
 impl Finder for FakeChain {
     fn find(&self, tx: Hash32) -> Answer<'_, Option<(Tx, Place)>> {
         Box::pin(async move {
-            for block in self.blocks.lock().unwrap().iter() {
+            // What is looked for is new, as a rule.
+            for block in self.blocks.lock().unwrap().iter().rev() {
                 if let Some(found) = block.txs.iter().find(|known| known.hash == tx) {
                     return Ok(Some((found.clone(), Place::Block(block.height))));
                 }
@@ -221,27 +231,26 @@ impl Universe {
     pub async fn start(&self) -> Server {
         let store = self.open();
         for person in &self.people.0 {
-            let party = &person.party;
-            let row = UserRow {
-                id: party.user_id,
-                username: party.username.clone(),
-                password_hash: "$argon2id$".to_owned(),
-                role: AccountRole::User,
-                identity_key: party.identity_key,
-                signing_key: party.signing_key,
-                payout_address: party.payout_address.to_string(),
-                created_at: self.clock.now(),
-            };
-            let _ = store.insert_user(row).await;
+            let _ = store.insert_user(account(person, AccountRole::User, self.clock.now())).await;
         }
         let listener = Listener { told: Arc::clone(&self.told), left: usize::MAX }.start();
+        self.serve(store, Arc::new(PlainScanner), listener.recipient()).await
+    }
+
+    /// Starts a server on a database.
+    pub async fn serve(
+        &self,
+        store: Store,
+        scanner: Arc<dyn Scanner>,
+        sessions: Recipient<Deliver>,
+    ) -> Server {
         let handles = start(ActorDeps {
             store: store.clone(),
             nodes: Arc::clone(&self.chain),
-            scanner: Arc::new(PlainScanner),
+            scanner,
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             network: Network::Regtest,
-            sessions: listener.recipient(),
+            sessions,
             options: self.options.clone(),
         });
         let server = Server { store, handles };
@@ -250,13 +259,28 @@ impl Universe {
     }
 }
 
+/// Somebody's account as it is stored.
+pub fn account(person: &Person, role: AccountRole, created_at: Timestamp) -> UserRow {
+    let party = &person.party;
+    UserRow {
+        id: party.user_id,
+        username: party.username.clone(),
+        password_hash: "$argon2id$".to_owned(),
+        role,
+        identity_key: party.identity_key,
+        signing_key: party.signing_key,
+        payout_address: party.payout_address.to_string(),
+        created_at,
+    }
+}
+
 /// Waits until something is so, and fails if it does not come to that.
 pub async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
-    for _ in 0..2_000 {
+    for _ in 0..20_000 {
         if is_so().await {
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     panic!("never: {what}");
 }

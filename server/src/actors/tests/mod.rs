@@ -4,5 +4,6 @@ mod crashes;
 mod flow;
 mod kit;
 mod load;
+mod month;
 mod time;
 mod units;

@@ -1,0 +1,562 @@
+//! A month of the server's life: hundreds of people trade, late, silent, hostile, while the server stops in the middle of its
+//! work once a day. Database, actors, chain follower, assignment and replacement of arbiters are those of the program; the clock
+//! goes forward in ticks, and does not wait for deadlines but only until the server has looked for them.
+//!
+//! A small part of it runs with every test; with `AEGIS_MONTH_ALL=1` it is 10,000 escrows of 500 traders and 20 arbiters.
+
+mod check;
+mod plan;
+mod player;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Context, Handler};
+use aegis_common::address::Network;
+use aegis_common::amount::Piconero;
+use aegis_common::chain::{BatchScanner, Engine, Path};
+use aegis_common::escrow::deadline::Patience;
+use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::state::{Escrow, Phase};
+use aegis_common::escrow::statement::Act;
+use aegis_common::hash::Hash32;
+use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::role::Role;
+use aegis_common::testing::chain::TestWallet;
+use aegis_common::time::{Clock, SignedDuration, Timestamp};
+use aegis_common::wire::escrow::CreateEscrowRequest;
+use futures_util::StreamExt;
+use futures_util::stream;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use self::plan::{Dice, Habit, Plan};
+use self::player::{Next, View};
+use super::super::Deliver;
+use super::super::message::{Command, Create, Refusal};
+use super::kit::people::{People, Person};
+use super::kit::{Server, Universe, account, keyring, until};
+use crate::app::successors::Successors;
+use crate::arbiters::{Arbiters, Usual};
+use crate::escrows::{ArbiterTerms, DraftError, Drafts, Terms};
+use crate::store::{Role as AccountRole, Store, StoreOptions};
+
+const TICK: SignedDuration = SignedDuration::from_mins(5);
+const TICKS_A_DAY: u64 = 288;
+/// Between two signs of life of an arbiter's program, and two looks after silent ones.
+const HOUR: u64 = 12;
+/// After so long an arbiter counts as silent.
+const SILENT: SignedDuration = SignedDuration::from_hours(24);
+/// People at work at the same time.
+const AT_ONCE: usize = 32;
+
+struct Size {
+    users: usize,
+    arbiters: usize,
+    escrows: usize,
+    /// In which escrows are made.
+    days: u64,
+    /// Hours until an escrow expires: least and most.
+    hours: (u64, u64),
+}
+
+impl Size {
+    fn asked_for() -> Self {
+        if std::env::var_os("AEGIS_MONTH_ALL").is_some() {
+            Self { users: 500, arbiters: 20, escrows: 10_000, days: 24, hours: (24, 144) }
+        } else {
+            Self { users: 40, arbiters: 8, escrows: 160, days: 3, hours: (12, 60) }
+        }
+    }
+}
+
+/// An escrow and those that took its place.
+struct Trade {
+    plan: Plan,
+    buyer: usize,
+    seller: usize,
+    /// The present one last.
+    ids: Vec<EscrowId>,
+    paid: usize,
+    /// For whom it waited last, at which version.
+    asked: Option<(Role, i64)>,
+    dice: Dice,
+}
+
+/// A payout on the chain.
+struct Sent {
+    txid: Hash32,
+    to: Vec<(aegis_common::address::Address, Piconero)>,
+}
+
+/// What every person's socket has passed on: only what is above the last position.
+#[derive(Default)]
+struct Passed {
+    of: HashMap<UserId, Vec<i64>>,
+    /// Handed over once more, after a crash.
+    again: usize,
+}
+
+struct Sockets(Arc<Mutex<Passed>>);
+
+impl Actor for Sockets {
+    type Context = Context<Self>;
+}
+
+impl Handler<Deliver> for Sockets {
+    type Result = ();
+    fn handle(&mut self, Deliver { user, frame }: Deliver, _: &mut Self::Context) {
+        let mut passed = self.0.lock().unwrap();
+        let seqs = passed.of.entry(user).or_default();
+        if seqs.last().is_none_or(|last| *last < frame.seq) {
+            seqs.push(frame.seq);
+        } else {
+            passed.again += 1;
+        }
+    }
+}
+
+struct Month {
+    size: Size,
+    universe: Universe,
+    began: Timestamp,
+    /// Traders, then arbiters.
+    people: Vec<Person>,
+    habits: Vec<Habit>,
+    trades: Vec<RefCell<Trade>>,
+    /// What is to be looked at when.
+    agenda: BTreeMap<u64, Vec<usize>>,
+    passed: Arc<Mutex<Passed>>,
+    /// What each person has read of its feed.
+    feeds: HashMap<UserId, Vec<i64>>,
+    sent: RefCell<HashMap<EscrowId, Sent>>,
+    /// When no server ran.
+    down: Vec<(Timestamp, Timestamp)>,
+    /// When each arbiter was heard last.
+    heard: HashMap<UserId, Timestamp>,
+    refused: RefCell<usize>,
+    scanner: Arc<BatchScanner>,
+    dice: Dice,
+}
+
+/// A server with what works beside the actors.
+struct Live {
+    server: Server,
+    drafts: Drafts,
+    successors: Successors,
+    arbiters: Arbiters,
+}
+
+impl Month {
+    fn new(size: Size, seed: u64) -> Self {
+        let mut universe = Universe::new();
+        let options = &mut universe.options;
+        options.threads = 2;
+        options.timer_poll = Duration::from_millis(2);
+        options.outbox_poll = Duration::from_millis(20);
+        options.watch_days = 1;
+        options.unwatch = Duration::from_millis(500);
+        options.patience = Patience { setup_seconds: 12 * 3_600, ruling_seconds: 24 * 3_600 };
+        let mut dice = Dice(seed);
+        let ticks = size.days * TICKS_A_DAY;
+        let mut people: Vec<Person> =
+            (1..=size.users + size.arbiters).map(|number| Person::new(number as u64)).collect();
+        for (number, person) in people.iter_mut().enumerate() {
+            person.party.username = format!("person-{number}");
+        }
+        let mut habits: Vec<Habit> = (0..size.users).map(|_| Habit::of_user(&mut dice, ticks)).collect();
+        habits.extend((0..size.arbiters).map(|n| Habit::of_arbiter(&mut dice, ticks, n)));
+        let mut agenda: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        let trades = (0..size.escrows).map(|number| {
+            let buyer = dice.below(size.users as u64) as usize;
+            let seller = (buyer + 1 + dice.below(size.users as u64 - 1) as usize) % size.users;
+            agenda.entry(1 + dice.below(ticks)).or_default().push(number);
+            let (plan, dice) = (Plan::new(&mut dice, size.hours), Dice(seed ^ (number as u64) << 20));
+            RefCell::new(Trade { plan, buyer, seller, ids: Vec::new(), paid: 0, asked: None, dice })
+        });
+        let trades = trades.collect();
+        let engine = Engine::new(Path::best(), false);
+        Self {
+            size,
+            began: universe.clock.now(),
+            universe,
+            people,
+            habits,
+            trades,
+            agenda,
+            passed: Arc::default(),
+            feeds: HashMap::new(),
+            sent: RefCell::default(),
+            down: Vec::new(),
+            heard: HashMap::new(),
+            refused: RefCell::default(),
+            scanner: Arc::new(BatchScanner::new(engine, 1).unwrap()),
+            dice,
+        }
+    }
+
+    fn open(&self) -> Store {
+        Store::open(&self.universe.url(), keyring(), StoreOptions::default()).unwrap()
+    }
+
+    async fn start(&self) -> Live {
+        let store = self.open();
+        let sockets = Sockets(Arc::clone(&self.passed)).start();
+        let scanner = Arc::clone(&self.scanner);
+        let server = self.universe.serve(store.clone(), scanner, sockets.recipient()).await;
+        let clock = Arc::clone(&self.universe.clock) as Arc<dyn Clock>;
+        let terms = Terms {
+            network: Network::Regtest,
+            finality_depth: 10,
+            cosign_seconds: 3_600,
+            arbiter_fee_bps: 100,
+            platform: None,
+            dust_limit: Piconero(100_000_000),
+            max_network_fee: Piconero(10_000_000_000),
+            max_residue: Piconero(1_250_000_000),
+            arbiters: ArbiterTerms { capacity: 10_000, silent: SILENT },
+        };
+        let drafts = Drafts::new(store.clone(), Arc::clone(&clock), terms);
+        let successors = Successors {
+            store: store.clone(),
+            drafts: drafts.clone(),
+            clock: Arc::clone(&clock),
+            create: server.handles.create.clone(),
+        };
+        let usual = Usual { fee_bps: 100, capacity: 10_000, silent: SILENT };
+        let live = Live { server, drafts, successors, arbiters: Arbiters::new(store, clock, usual) };
+        self.looked(&live).await;
+        live
+    }
+
+    /// Waits until the chain is followed and the server has looked for deadlines three times since, and no longer: a look may
+    /// have begun before, and two deadlines of one escrow can fall together.
+    async fn looked(&self, live: &Live) {
+        let handles = &live.server.handles;
+        let height = self.universe.chain.height();
+        until("the chain is followed", async || handles.tip.height() == Some(height)).await;
+        let before = handles.status().deadline_looks;
+        until("looks for deadlines", async || handles.status().deadline_looks >= before + 4).await;
+    }
+
+    fn advance(&self) {
+        self.universe.clock.step(TICK);
+        self.universe.chain.mine_pool();
+    }
+
+    async fn run(&mut self) {
+        let store = self.open();
+        for (number, person) in self.people.iter().enumerate() {
+            let role = if number < self.size.users { AccountRole::User } else { AccountRole::Arbiter };
+            store.insert_user(account(person, role, self.began)).await.unwrap();
+        }
+        drop(store);
+        let mut live = self.start().await;
+        let (mut tick, mut crash) = (0, self.dice.below(TICKS_A_DAY));
+        while !self.agenda.is_empty() {
+            tick += 1;
+            assert!(tick < (self.size.days + 30) * TICKS_A_DAY, "still open: {:?}", self.agenda);
+            self.advance();
+            self.looked(&live).await;
+            self.housekeeping(&live, tick).await;
+            let crashes = tick == crash;
+            self.people_act(&live, tick, crashes).await;
+            if crashes {
+                live = self.crash(live, &mut tick).await;
+                crash = (tick / TICKS_A_DAY + 1) * TICKS_A_DAY + self.dice.below(TICKS_A_DAY);
+            }
+            if tick % TICKS_A_DAY == 0 {
+                let (day, status) = (tick / TICKS_A_DAY, live.server.handles.status());
+                eprintln!("day {day}: {} escrows under way, {} watched", self.agenda.len(), status.watched);
+            }
+        }
+        self.read_feeds(&live, 0..self.people.len()).await;
+        check::all(self, &live).await;
+        live.server.stop();
+    }
+
+    async fn housekeeping(&mut self, live: &Live, tick: u64) {
+        let now = self.universe.clock.now();
+        if tick % HOUR == 1 {
+            for number in self.size.users..self.people.len() {
+                if self.habits[number].away_until(tick).is_none() {
+                    let id = self.people[number].party.user_id;
+                    live.arbiters.heard(id).await.unwrap();
+                    self.heard.insert(id, now);
+                }
+            }
+            live.arbiters.watch().await.unwrap();
+        }
+        live.successors.round().await.unwrap();
+        // Everybody reads its feed once an hour.
+        let readers = (0..self.people.len()).filter(|number| *number as u64 % HOUR == tick % HOUR);
+        self.read_feeds(live, readers).await;
+    }
+
+    async fn read_feeds(&mut self, live: &Live, readers: impl Iterator<Item = usize>) {
+        for number in readers {
+            let id = self.people[number].party.user_id;
+            let read = self.feeds.entry(id).or_default();
+            loop {
+                let after = read.last().copied().unwrap_or(0);
+                let page = live.server.store.events_of(id, after, 100).await.unwrap();
+                read.extend(page.iter().map(|event| event.seq));
+                if page.len() < 100 {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Everybody whose time it is does something. In a crash only some of it is waited for.
+    async fn people_act(&mut self, live: &Live, tick: u64, crashes: bool) {
+        let due = self.agenda.remove(&tick).unwrap_or_default();
+        let enough = if crashes { self.dice.below(due.len() as u64 + 1) as usize } else { due.len() };
+        let mut next: HashMap<usize, u64> = due.iter().map(|number| (*number, tick + 1)).collect();
+        {
+            let this = &*self;
+            let steps =
+                stream::iter(&due).map(async |number| (*number, this.step(live, *number, tick).await));
+            let mut steps = std::pin::pin!(steps.buffer_unordered(AT_ONCE).take(enough));
+            while let Some((number, at)) = steps.next().await {
+                match at {
+                    Some(at) => next.insert(number, at),
+                    None => next.remove(&number),
+                };
+            }
+        }
+        for (number, at) in next {
+            self.agenda.entry(at).or_default().push(number);
+        }
+        for due in self.agenda.values_mut() {
+            due.sort_unstable();
+        }
+    }
+
+    /// The server ends with work under way, and comes back after some time.
+    async fn crash(&mut self, live: Live, tick: &mut u64) -> Live {
+        let Live { server, .. } = live;
+        let store = server.store.clone();
+        server.stop();
+        // A write that had been handed over is brought to an end, as a kernel does with what a killed process wrote.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        store.set_outbox_cursor("nobody", 1).await.unwrap();
+        drop(store);
+        let from = self.universe.clock.now();
+        let ticks = 1 + self.dice.below(30);
+        for _ in 0..ticks {
+            self.advance();
+        }
+        // What was due meanwhile is looked at now.
+        let missed: Vec<u64> = self.agenda.range(..*tick + ticks).map(|(at, _)| *at).collect();
+        *tick += ticks;
+        for at in missed {
+            let due = self.agenda.remove(&at).unwrap_or_default();
+            self.agenda.entry(*tick + 1).or_default().extend(due);
+        }
+        self.down.push((from, self.universe.clock.now()));
+        self.start().await
+    }
+
+    /// Looks at one trade and does the next thing. `None` when it is over, else when to look again.
+    async fn step(&self, live: &Live, number: usize, tick: u64) -> Option<u64> {
+        let trade = &mut *self.trades[number].borrow_mut();
+        let Some(id) = trade.ids.last().copied() else { return self.create(live, number, trade, tick).await };
+        let Ok(snapshot) = live.server.tell(id, Command::Read).await else { return Some(tick + 1) };
+        let escrow = &*snapshot.escrow;
+        let wallet = TestWallet::new((1 << 32) + number as u64 * 64 + trade.ids.len() as u64);
+        let arbiter = self.number(escrow.contract.arbiter.user_id);
+        let view = View {
+            plan: &trade.plan,
+            wallet: &wallet,
+            number: number as u64 * 64 + trade.ids.len() as u64,
+            paid: trade.paid,
+            first: number % 3,
+            declines: id.0.as_u128() % 100 < u128::from(self.habits[arbiter].declines),
+        };
+        let who = |role| match role {
+            Role::Buyer => trade.buyer,
+            Role::Seller => trade.seller,
+            Role::Arbiter => arbiter,
+        };
+        let next = view.next(escrow);
+        let actor = match &next {
+            Next::Say(role, _) => Some(*role),
+            Next::Pay(_) => Some(Role::Buyer),
+            _ => None,
+        };
+        if let Some(role) = actor {
+            let habit = &self.habits[who(role)];
+            if let Some(back) = habit.away_until(tick) {
+                return Some(back);
+            }
+            if trade.asked != Some((role, snapshot.version)) {
+                trade.asked = Some((role, snapshot.version));
+                let pause = trade.dice.below(habit.slow + 1);
+                if pause > 0 {
+                    return Some(tick + pause);
+                }
+            }
+        }
+        match next {
+            Next::Over => None,
+            Next::Wait(ticks) => Some(tick + ticks),
+            Next::Pay(amount) => {
+                self.universe.chain.broadcast(view.payment(amount).tx);
+                trade.paid += 1;
+                Some(tick + 1)
+            }
+            Next::Delete => {
+                let by = self.people[who(trade.plan.initiator)].party.user_id;
+                let _ = live.server.tell(id, Command::Delete { by }).await;
+                Some(tick + 1)
+            }
+            Next::Follow => match live.server.store.successor(id).await.unwrap() {
+                // The choice may be made, and the escrow not yet.
+                Some(next) if live.server.store.escrow(next).await.unwrap().is_some() => {
+                    trade.ids.push(next);
+                    trade.asked = None;
+                    Some(tick + 1)
+                }
+                _ if self.universe.clock.now() > escrow.contract.expires_at => None,
+                _ => Some(tick + 6),
+            },
+            Next::Send => {
+                self.send(id, &view, escrow);
+                Some(tick + 1)
+            }
+            Next::Say(role, act) => {
+                let trio = [Role::Buyer, Role::Seller, Role::Arbiter];
+                let people = People(trio.map(|role| self.people[who(role)].clone()));
+                if self.habits[who(role)].hostile {
+                    self.attack(live, id, escrow, &people, role).await;
+                }
+                let view_key = matches!(*act, Act::Attest { .. });
+                let view_key = view_key.then(|| Zeroizing::new(wallet.view.to_bytes()));
+                let signed = Box::new(people.sign(escrow, role, *act));
+                let command = Command::Statement { by: people.id(role), signed, view_key };
+                if let Ok(after) = live.server.tell(id, command).await
+                    && after.escrow.settling().is_some_and(|settling| settling.approved)
+                {
+                    self.send(id, &view, &after.escrow);
+                }
+                // One after the other at least a tick later, so that a commit in doubt is seen before anything else is said.
+                Some(tick + 1)
+            }
+        }
+    }
+
+    fn number(&self, arbiter: UserId) -> usize {
+        let found = self.people[self.size.users..].iter().position(|person| person.party.user_id == arbiter);
+        self.size.users + found.unwrap()
+    }
+
+    /// Brings the approved payout to the chain, unless another of this escrow's went out: they spend the same outputs.
+    fn send(&self, id: EscrowId, view: &View<'_>, escrow: &Escrow) {
+        let payout = view.payout(escrow);
+        let approved = escrow.settling().and_then(|settling| settling.approvals.last());
+        assert_eq!(approved.map(|approval| approval.txid), Some(payout.tx.hash));
+        let mut sent = self.sent.borrow_mut();
+        if let std::collections::hash_map::Entry::Vacant(place) = sent.entry(id) {
+            let shares = escrow.shares().unwrap().unwrap();
+            let paid = aegis_common::escrow::payout::net(&shares, player::FEE).unwrap();
+            let to = paid.iter().map(|share| (share.address, share.amount)).collect();
+            place.insert(Sent { txid: payout.tx.hash, to });
+            self.universe.chain.broadcast(payout.tx);
+        }
+    }
+
+    async fn create(&self, live: &Live, number: usize, trade: &mut Trade, tick: u64) -> Option<u64> {
+        let plan = &trade.plan;
+        let (creator, other) = match plan.initiator {
+            Role::Buyer => (trade.buyer, trade.seller),
+            _ => (trade.seller, trade.buyer),
+        };
+        if let Some(back) = self.habits[creator].away_until(tick) {
+            return Some(back);
+        }
+        let named = plan.names_arbiter.then(|| {
+            let number = self.size.users + trade.dice.below(self.size.arbiters as u64) as usize;
+            self.people[number].party.username.clone()
+        });
+        let now = self.universe.clock.now();
+        let request = CreateEscrowRequest {
+            title: format!("Bicycle {number}"),
+            description: String::new(),
+            role: plan.initiator,
+            counterparty: self.people[other].party.username.clone(),
+            arbiter: named,
+            amount: plan.amount,
+            buyer_deposit: Piconero::ZERO,
+            seller_deposit: Piconero::ZERO,
+            default_outcome: plan.default,
+            expires_at: now + SignedDuration::from_hours(plan.hours),
+            finality_depth: None,
+            cosign_seconds: None,
+            replaces: None,
+        };
+        let initiator = self.people[creator].party.user_id;
+        let id = EscrowId(Uuid::now_v7());
+        let contract = match live.drafts.draft(id, initiator, request).await {
+            Ok(contract) => contract,
+            // All are away at once, or the database is going.
+            Err(DraftError::NoArbiter | DraftError::Store(_)) => return Some(tick + 1),
+            Err(error) => panic!("{error}"),
+        };
+        let idempotency = (format!("trade {number}"), Hash32([1; 32]));
+        let create = Create { contract, initiator, replaces: None, idempotency };
+        match live.server.handles.create.send(create).await {
+            Ok(Ok(made)) => trade.ids.push(made.escrow.contract.escrow_id),
+            Ok(Err(Refusal::IdempotencyConflict)) => unreachable!("one key for one request"),
+            _ => {}
+        }
+        Some(tick + 1)
+    }
+
+    /// What nobody may say: nothing of it may change anything.
+    async fn attack(&self, live: &Live, id: EscrowId, escrow: &Escrow, people: &People, role: Role) {
+        let other = if role == Role::Buyer { Role::Seller } else { Role::Buyer };
+        let ruling = || Act::Ruling { outcome: Outcome::Refund, reason: "mine".to_owned() };
+        let by = people.id(role);
+        let mut forged = people.sign(escrow, other, Act::Confirm {});
+        forged.signature = people.sign(escrow, role, Act::Confirm {}).signature;
+        let early = !matches!(escrow.phase, Phase::Settling(_));
+        let mut tried = vec![
+            // In another's name, with one's own signature; with theirs, but sent by somebody else.
+            (people.id(other), forged),
+            (by, people.sign(escrow, other, Act::Accept {})),
+            // An arbiter's word by a trader, or by the arbiter where nobody asked.
+            (by, people.sign(escrow, if role == Role::Arbiter { Role::Arbiter } else { role }, ruling())),
+        ];
+        if matches!(escrow.phase, Phase::Disputed { .. }) && role == Role::Arbiter {
+            tried.pop();
+        }
+        if early {
+            let approve = Act::Approve {
+                attempt: 1,
+                proposal: Hash32([7; 32]),
+                txid: Hash32([8; 32]),
+                txset: "7e".to_owned(),
+            };
+            tried.push((by, people.sign(escrow, role, approve)));
+        }
+        for (by, signed) in tried {
+            let what = signed.statement.act.kind();
+            let command = Command::Statement { by, signed: Box::new(signed), view_key: None };
+            let answer = live.server.tell(id, command).await;
+            assert!(answer.is_err(), "{what} by the {role} was taken");
+            *self.refused.borrow_mut() += 1;
+        }
+    }
+}
+
+#[actix::test]
+async fn a_month_of_trading_with_a_crash_a_day_ends_as_the_contracts_say() {
+    let began = Instant::now();
+    let seed = std::env::var("AEGIS_MONTH_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut month = Month::new(Size::asked_for(), seed);
+    month.run().await;
+    eprintln!("seed {seed}: {:?} of real time", began.elapsed());
+}
