@@ -8,6 +8,7 @@ use actix::{Actor, Context, Handler};
 use aegis_common::address::Network;
 use aegis_common::chain::{PlainScanner, Tx};
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::record::Entry;
 use aegis_common::escrow::state::{Escrow, Opening, Status};
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition;
@@ -23,7 +24,6 @@ use zeroize::Zeroizing;
 pub mod people;
 
 use self::people::People;
-use super::super::journal::Entry;
 use super::super::lookup::Answer;
 use super::super::message::{Command, Create, Refusal, Snapshot, Tell};
 use super::super::outbox::Deliver;
