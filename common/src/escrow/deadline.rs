@@ -9,7 +9,7 @@ use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
 
 /// How long people have, by what is asked of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Patience {
     /// Seconds for each stage of the setup: acceptance, a round, attestation.

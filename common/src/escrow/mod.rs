@@ -13,6 +13,7 @@ pub mod event;
 mod onchain;
 pub mod outcome;
 pub mod payout;
+pub mod record;
 pub mod settling;
 pub mod setup;
 pub mod state;

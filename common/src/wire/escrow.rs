@@ -9,6 +9,7 @@ use crate::escrow::deadline::Awaited;
 use crate::escrow::deposits::{Deposit, OutputId, Refusal, Slot};
 use crate::escrow::outcome::{Authority, Outcome};
 use crate::escrow::payout::Share;
+use crate::escrow::record::{Beginning, Entry};
 use crate::escrow::settling::{Approval, OnChain, Proposal, Settling};
 use crate::escrow::setup::Stage;
 use crate::escrow::state::{CalledOff, Escrow, Phase, Status};
@@ -100,6 +101,19 @@ pub struct TranscriptEntry {
     pub at: Timestamp,
     /// The statement.
     pub signed: SignedStatement,
+}
+
+/// `GET /api/v1/escrows/{id}/record`: a page of all that happened to an escrow.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordPage {
+    /// How it began; the same on every page.
+    pub beginning: Beginning,
+    /// What happened, in order. The first of all led to version 2, and each of the others to the next.
+    #[schema(value_type = Vec<Object>)]
+    pub entries: Vec<Entry>,
+    /// Pass as `after` to read on.
+    pub next: Option<i64>,
 }
 
 /// An amount with its rendering for people.

@@ -5,6 +5,7 @@ mod access;
 mod account;
 mod arbiter;
 mod backup;
+mod export;
 mod factor;
 mod fund;
 mod identity;
@@ -168,8 +169,14 @@ enum Command {
     },
     /// Print the signed statements.
     Transcript(Which),
-    /// Verify the whole transcript, the contract and the address.
-    Verify(Which),
+    /// Verify the whole transcript of an escrow, its contract and its address; or, of a file that `aegis export` wrote, that all
+    /// that happened follows from what was signed and from the rules.
+    Verify {
+        /// The escrow's id, or the file.
+        what: String,
+    },
+    /// Write all that the server keeps of you into a new folder; or the record of one escrow into a new file.
+    Export(export::Export),
     /// Print what you have decided in an escrow, signed, for others to hear by another way than the server.
     Tell(Which),
     /// Take note of a dispute that came by another way: the file that `aegis tell` made. The default is not signed any more
@@ -347,7 +354,11 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
             trade::consent(context, which, leave_behind, yes).await
         }
         Command::Transcript(which) => show::transcript(context, which).await,
-        Command::Verify(which) => show::verify(context, which).await,
+        Command::Verify { what } => match what.parse() {
+            Ok(id) => show::verify(context, Which { id }).await,
+            Err(_) => export::verify(context, std::path::Path::new(&what)),
+        },
+        Command::Export(export) => export::export(context, export).await,
         Command::Tell(which) => show::tell(context, which),
         Command::Hear { which, file } => trade::hear(context, which, &file).await,
         Command::Arbiter(command) => arbiter::arbiter(context, command).await,

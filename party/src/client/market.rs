@@ -11,7 +11,7 @@ use reqwest::{Method, Url};
 use super::{Client, ClientError, json};
 
 /// A path with a query; what is left out is not asked for.
-fn with_query(path: &str, query: &[(&str, Option<String>)]) -> String {
+pub(super) fn with_query(path: &str, query: &[(&str, Option<String>)]) -> String {
     let given = query.iter().filter_map(|(name, value)| Some((*name, value.as_ref()?)));
     // Any base will do: only what follows the path is taken.
     let asked = Url::parse_with_params("http://localhost", given).ok();

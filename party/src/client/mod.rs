@@ -2,6 +2,7 @@
 
 mod account;
 mod error;
+mod export;
 mod login;
 mod market;
 mod page;

@@ -6,8 +6,10 @@
 mod stage;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use aegis_common::escrow::state::Status;
+use aegis_harness::participant::Participant;
 use aegis_harness::scratch::Scratch;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,5 +54,35 @@ async fn a_participant_restored_from_an_older_backup_signs_afresh_and_the_payout
     let paid = world.funds.received().await.unwrap();
     let by: BTreeSet<_> = paid.iter().map(|incoming| incoming.txid).collect();
     assert_eq!(by.len(), 1, "paid once: {paid:?}");
+    taken_along(alice, &id, &dir.path()).await;
     world.rest().await.unwrap();
+}
+
+/// What one takes along is verified offline, and counted again by a program that shares nothing with the server.
+async fn taken_along(alice: &Participant, id: &str, dir: &Path) {
+    let export = dir.join("export");
+    alice.cmd(&["export", "--to", &export.display().to_string()]).await.unwrap();
+    let file = export.join(format!("escrows/{id}.json"));
+    let verified = alice.cmd(&["verify", &file.display().to_string()]).await.unwrap();
+    assert_eq!(verified["status"], "COMPLETED_RELEASED");
+    let recompute = async || {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recompute");
+        tokio::process::Command::new(script).arg(&export).output().await.unwrap()
+    };
+    let counted = recompute().await;
+    assert!(counted.status.success(), "{counted:?}");
+    assert!(String::from_utf8_lossy(&counted.stdout).contains("'released': 1"), "{counted:?}");
+
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lies = [
+        ("\"title\": \"a lathe\"", "\"title\": \"a crane\""),
+        ("\"COMPLETED_RELEASED\"", "\"COMPLETED_REFUNDED\""),
+    ];
+    for (truth, lie) in lies {
+        assert!(text.contains(truth));
+        std::fs::write(&file, text.replace(truth, lie)).unwrap();
+        let refused = alice.cmd(&["verify", &file.display().to_string()]).await;
+        assert!(refused.is_err(), "{lie} is believed: {refused:?}");
+    }
+    assert!(!recompute().await.status.success(), "the last lie shows in the sums too");
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::record::Entry;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::reputation::Ending;
@@ -18,7 +19,6 @@ use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::decide::{Change, Order, Verdict, decide};
-use super::journal::Entry;
 use super::message::{Command, Refusal, Snapshot};
 use super::rows::{self, Held, inconsistent};
 use super::world::World;

@@ -8,6 +8,7 @@ use aegis_common::chain::{Tx, prove_payment};
 use aegis_common::escrow::deposits::{Refusal as NotCredited, Sighting};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::payout::Payments;
+use aegis_common::escrow::record::Entry;
 use aegis_common::escrow::settling::{OnChain, Settling};
 use aegis_common::escrow::state::Escrow;
 use aegis_common::escrow::statement::Act;
@@ -15,7 +16,6 @@ use aegis_common::hash::Hash32;
 
 use super::directory::Channel;
 use super::escrow::{Fault, Work, store_refusal};
-use super::journal::Entry;
 use super::message::{Command, Refusal, Snapshot};
 use super::rows::inconsistent;
 use super::world::World;

@@ -20,7 +20,6 @@ mod create;
 mod decide;
 mod directory;
 mod escrow;
-pub mod journal;
 mod lookup;
 pub mod message;
 mod outages;

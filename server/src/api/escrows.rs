@@ -8,7 +8,7 @@ use aegis_common::canonical;
 use aegis_common::code::Code;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::escrow::{
-    CreateEscrowRequest, EscrowView, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
+    CreateEscrowRequest, EscrowView, RecordPage, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -193,7 +193,7 @@ pub async fn state_act(
     }))
 }
 
-/// Which part of a transcript to read.
+/// Which part of a transcript or record to read.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -220,6 +220,25 @@ pub async fn transcript(
 ) -> Result<Json<TranscriptPage>, ApiError> {
     let (after, limit) = (query.after.unwrap_or(-1), page(query.limit)?);
     Ok(Json(state.escrows.transcript(caller.user(), *id, after, limit).await?))
+}
+
+/// How an escrow began and all that happened to it. Whoever applies it by the rules knows where the escrow stands, and that nobody's
+/// word was forged.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow"), TranscriptQuery),
+    responses((status = 200, body = RecordPage), Refused)
+)]
+#[get("/api/v1/escrows/{id}/record")]
+pub async fn record(
+    caller: Caller<Read>,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    query: Query<TranscriptQuery>,
+) -> Result<Json<RecordPage>, ApiError> {
+    let (after, limit) = (query.after.unwrap_or(-1), page(query.limit)?);
+    Ok(Json(state.escrows.record(caller.user(), *id, after, limit).await?))
 }
 
 /// What is due, seen and final, slot by slot.

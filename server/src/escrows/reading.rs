@@ -1,19 +1,18 @@
 //! Reading escrows as one of their parties. To everybody else they don't exist.
 
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::record::{Beginning, Entry};
 use aegis_common::escrow::setup::Stage;
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
-use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
+use aegis_common::wire::escrow::{RecordPage, TranscriptEntry, TranscriptPage};
 
-use serde::Deserialize;
+use crate::store::{EscrowRow, JournalRow, Store, StoreError};
 
-use crate::store::{EscrowRow, Store, StoreError};
-
-/// Statements read at once for a transcript.
+/// Entries of a journal read at once.
 const STEP: usize = 16;
-/// A page of a transcript is full at this size: two signers can fill an escrow with statements of half a mebibyte.
+/// A page of them is full at this size: two signers can fill an escrow with statements of half a mebibyte.
 const PAGE_BYTES: usize = 2 << 20;
 
 /// An escrow can't be read.
@@ -59,12 +58,6 @@ pub struct Kept {
     pub escrow: Escrow,
     /// Its version.
     pub version: i64,
-}
-
-/// What a transcript needs of a journal entry.
-#[derive(Deserialize)]
-struct Entry {
-    event: Event,
 }
 
 impl Kept {
@@ -123,25 +116,61 @@ impl Escrows {
         limit: usize,
     ) -> Result<TranscriptPage, ReadError> {
         self.one(reader, id).await?;
-        let (mut entries, mut at, mut bytes) = (Vec::new(), after, 0);
-        loop {
-            let asked = STEP.min(limit + 1 - entries.len());
-            let rows = self.store.statements(id, at, asked).await?;
-            let more = rows.len() == asked;
-            for row in rows {
-                if entries.len() == limit || bytes >= PAGE_BYTES {
-                    return Ok(TranscriptPage { entries, next: Some(at) });
-                }
-                (at, bytes) = (row.version, bytes + row.event.len());
-                let entry: Entry = serde_json::from_str(&row.event)
-                    .map_err(|error| ReadError::Inconsistent { id, why: error.to_string() })?;
-                if let Event::Statement { signed } = entry.event {
-                    entries.push(TranscriptEntry { version: row.version, at: row.at, signed: *signed });
-                }
-            }
-            if !more {
-                return Ok(TranscriptPage { entries, next: None });
+        let read = async |after, limit| self.store.statements(id, after, limit).await;
+        let (rows, next) = page_of(read, after, limit).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for (row, Entry { event, .. }) in parsed(id, rows)? {
+            if let Event::Statement { signed } = event {
+                entries.push(TranscriptEntry { version: row.version, at: row.at, signed: *signed });
             }
         }
+        Ok(TranscriptPage { entries, next })
     }
+
+    /// Everything that happened, after a version (0 for all). Pages as of a transcript.
+    pub async fn record(
+        &self,
+        reader: UserId,
+        id: EscrowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<RecordPage, ReadError> {
+        let beginning = Beginning::of(&self.one(reader, id).await?.escrow);
+        let read = async |after, limit| self.store.journal(id, after, limit).await;
+        let (rows, next) = page_of(read, after, limit).await?;
+        let entries = parsed(id, rows)?.into_iter().map(|(_, entry)| entry).collect();
+        Ok(RecordPage { beginning, entries, next })
+    }
+}
+
+/// Up to `limit` entries, fewer where they are large, and where to go on, if there are more.
+async fn page_of(
+    read: impl AsyncFn(i64, usize) -> Result<Vec<JournalRow>, StoreError>,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<JournalRow>, Option<i64>), StoreError> {
+    let (mut page, mut at, mut bytes): (Vec<JournalRow>, _, _) = (Vec::new(), after, 0);
+    loop {
+        let asked = STEP.min(limit + 1 - page.len());
+        let rows = read(at, asked).await?;
+        let more = rows.len() == asked;
+        for row in rows {
+            if page.len() == limit || bytes >= PAGE_BYTES {
+                return Ok((page, Some(at)));
+            }
+            (at, bytes) = (row.version, bytes + row.event.len());
+            page.push(row);
+        }
+        if !more {
+            return Ok((page, None));
+        }
+    }
+}
+
+fn parsed(id: EscrowId, rows: Vec<JournalRow>) -> Result<Vec<(JournalRow, Entry)>, ReadError> {
+    let parse = |row: JournalRow| match Entry::parse(&row.event) {
+        Ok(entry) => Ok((row, entry)),
+        Err(error) => Err(ReadError::Inconsistent { id, why: error.to_string() }),
+    };
+    rows.into_iter().map(parse).collect()
 }

@@ -8,9 +8,9 @@ use actix::{Actor, Context, Handler, Recipient};
 use aegis_common::address::Network;
 use aegis_common::chain::{PlainScanner, Scanner, Tx};
 use aegis_common::escrow::event::Event;
-use aegis_common::escrow::state::{Escrow, Opening, Status};
+use aegis_common::escrow::record::{Beginning, Entry, Record};
+use aegis_common::escrow::state::{Escrow, Status};
 use aegis_common::escrow::statement::Act;
-use aegis_common::escrow::transition;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
@@ -24,7 +24,6 @@ use zeroize::Zeroizing;
 pub mod people;
 
 use self::people::{People, Person};
-use super::super::journal::Entry;
 use super::super::lookup::Answer;
 use super::super::message::{Command, Create, Refusal, Snapshot, Tell};
 use super::super::outbox::Deliver;
@@ -360,14 +359,9 @@ impl Server {
         let held = self.read(id).await;
         let row = self.store.escrow(id).await.unwrap().unwrap();
         let stored: Escrow = serde_json::from_str(&row.snapshot).unwrap();
-        let Escrow { initiator, replaces, patience, .. } = stored;
-        let opening = Opening { initiator, replaces, patience };
-        let mut replayed = Escrow::create(stored.contract.clone(), opening, stored.created_at).unwrap();
-        let journal = self.journal(id).await;
-        assert_eq!(row.version, journal.len() as i64 + 1);
-        for Entry { event, at } in journal {
-            replayed = transition::apply(&replayed, &event, at).unwrap().0;
-        }
+        let record = Record { beginning: Beginning::of(&stored), journal: self.journal(id).await };
+        assert_eq!(row.version, record.journal.len() as i64 + 1);
+        let replayed = record.replay().unwrap();
         assert_eq!(replayed, stored);
         assert_eq!((held.version, &*held.escrow), (row.version, &stored));
         assert_eq!(row.status, stored.status().wire());
