@@ -268,8 +268,10 @@ impl Month {
                 crash = (tick / TICKS_A_DAY + 1) * TICKS_A_DAY + self.dice.below(TICKS_A_DAY);
             }
             if tick % TICKS_A_DAY == 0 {
-                let (day, status) = (tick / TICKS_A_DAY, live.server.handles.status());
-                eprintln!("day {day}: {} escrows under way, {} watched", self.agenda.len(), status.watched);
+                let day = tick / TICKS_A_DAY;
+                let (open, watched) =
+                    (self.agenda.values().map(Vec::len).sum::<usize>(), live.server.handles.status().watched);
+                eprintln!("day {day}: {open} escrows to go, {watched} watched");
             }
         }
         self.read_feeds(&live, 0..self.people.len()).await;
