@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod payout;
 pub mod settling;
 pub mod setup;
+pub mod stall;
 pub mod state;
 pub mod statement;
 pub mod table;

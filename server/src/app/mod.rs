@@ -174,6 +174,10 @@ pub fn start(
             let nodes = Arc::clone(&actors.nodes);
             move || nodes.status()
         }),
+        agreed: Box::new({
+            let nodes = Arc::clone(&actors.nodes);
+            move || nodes.agreed()
+        }),
         actors: Box::new({
             let handles = actors.handles.clone();
             move || handles.status()

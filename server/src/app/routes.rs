@@ -12,8 +12,8 @@ use utoipa_actix_web::AppExt;
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
 use crate::api::{
-    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, lists, me, orders,
-    reviews, users, wallet, webhooks,
+    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, lists, me, operator,
+    orders, reviews, users, wallet, webhooks,
 };
 use crate::ws;
 
@@ -137,6 +137,8 @@ routes! {
     GET "/api/v1/events" => events::feed, Read;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;
+    GET "/api/v1/operator/status" => operator::status, Operators;
+    GET "/api/v1/operator/escrows" => operator::escrows, Operators;
     GET "/api/v1/health" => health::health, Public;
     GET "/health" => health::probe, Public;
     GET "/api/v1/openapi.json" => docs::description, Public;

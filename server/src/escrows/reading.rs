@@ -68,7 +68,7 @@ struct Entry {
 }
 
 impl Kept {
-    fn decode(row: &EscrowRow) -> Result<Self, ReadError> {
+    pub(super) fn decode(row: &EscrowRow) -> Result<Self, ReadError> {
         let inconsistent = |why: String| ReadError::Inconsistent { id: row.id, why };
         let escrow: Escrow =
             serde_json::from_str(&row.snapshot).map_err(|error| inconsistent(error.to_string()))?;

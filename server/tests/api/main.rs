@@ -12,6 +12,7 @@ mod lists;
 mod logs;
 mod market;
 mod matrix;
+mod operator;
 mod orders;
 mod people;
 mod races;

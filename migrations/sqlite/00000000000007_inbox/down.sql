@@ -1,0 +1,3 @@
+DROP INDEX webhooks_off;
+DROP INDEX escrows_behind;
+DROP INDEX escrows_open_updated;
