@@ -83,6 +83,7 @@ async fn contract(url: &DatabaseUrl) {
     credentials::credentials(url, &store).await;
     outside::outside(url, &store).await;
     operator::operator(url, &store).await;
+    operator::inbox(&store).await;
     market::market(&store).await;
     orders::orders(url, &store).await;
     secrets(url, &store).await;

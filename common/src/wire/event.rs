@@ -27,6 +27,27 @@ pub struct EventFrame {
     pub payload: serde_json::Value,
 }
 
+/// Unread events are counted up to here.
+pub const MOST_UNREAD: usize = 1_000;
+
+/// `GET /api/v1/me/inbox`: up to where a person has read their feed. One mark for all devices; it never moves back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InboxView {
+    /// Position of the last event that was read; 0 where none was.
+    pub read_up_to: i64,
+    /// Events after it; 1000 stands for more.
+    pub unread: u64,
+}
+
+/// `PUT /api/v1/me/inbox/read`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadRequest {
+    /// Everything up to this position was read: `seq` of an event, or `next` of a page.
+    pub up_to: i64,
+}
+
 /// `GET /api/v1/events`
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -35,4 +56,10 @@ pub struct EventPage {
     pub events: Vec<EventFrame>,
     /// Pass as `after` to go on.
     pub next: i64,
+    /// Position of the last event that was read, on any device; 0 where none was.
+    #[serde(default)]
+    pub read_up_to: i64,
+    /// Events after it; 1000 stands for more.
+    #[serde(default)]
+    pub unread: u64,
 }

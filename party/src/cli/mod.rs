@@ -108,6 +108,12 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         after: i64,
     },
+    /// List the events that you have not marked as read, on this device or another.
+    Inbox {
+        /// Mark what is listed as read.
+        #[arg(long)]
+        read: bool,
+    },
     /// Agree to the contract.
     Accept {
         #[command(flatten)]
@@ -331,6 +337,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Show(which) => show::show(context, which).await,
         Command::Status { which, watch } => show::status(context, which, watch).await,
         Command::Events { after } => show::events(context, after).await,
+        Command::Inbox { read } => show::inbox(context, read).await,
         Command::Accept { which, trust_first_use, yes } => {
             trade::accept(context, which, trust_first_use, yes).await
         }
@@ -391,6 +398,7 @@ mod tests {
                 && !reads("aegis list --from yesterday")
                 && !reads("aegis list --limit 0")
         );
+        assert!(reads("aegis inbox --read") && !reads("aegis inbox 7"));
         assert!(reads("aegis login --code-file f") && reads("aegis profile --tor no --locale pt-BR"));
     }
 }

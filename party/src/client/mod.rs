@@ -17,7 +17,7 @@ use aegis_common::wire::account::TicketResponse;
 use aegis_common::wire::escrow::{
     CreateEscrowRequest, EscrowView, StatementReceipt, StatementRequest, TranscriptPage,
 };
-use aegis_common::wire::event::{EventFrame, EventPage};
+use aegis_common::wire::event::{EventFrame, EventPage, InboxView, ReadRequest};
 use aegis_common::wire::list::{EscrowCounts, EscrowItem, EscrowPage};
 use aegis_common::wire::problem::Problem;
 use futures_util::{Stream, StreamExt};
@@ -193,6 +193,17 @@ impl Client {
     /// A page of the feed.
     pub async fn events(&self, after: i64) -> Result<EventPage, ClientError> {
         self.get(&format!("/events?after={after}&limit=100")).await
+    }
+
+    /// Up to where this account has read, on any device.
+    pub async fn inbox(&self) -> Result<InboxView, ClientError> {
+        self.get("/me/inbox").await
+    }
+
+    /// Marks everything up to a position as read.
+    pub async fn mark_read(&self, up_to: i64) -> Result<InboxView, ClientError> {
+        let request = self.request(Method::PUT, "/me/inbox/read").json(&ReadRequest { up_to });
+        json(self.call(request).await?).await
     }
 
     /// Live events after a position, over a WebSocket. The stream ends when the connection does; resume with the last `seq`.

@@ -135,6 +135,8 @@ routes! {
     PUT "/api/v1/reviews/{id}/hidden" => reviews::hide, Operators;
     DELETE "/api/v1/reviews/{id}/hidden" => reviews::show, Operators;
     GET "/api/v1/events" => events::feed, Read;
+    GET "/api/v1/me/inbox" => events::inbox, Read;
+    PUT "/api/v1/me/inbox/read" => events::read, Login;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;
     GET "/api/v1/operator/status" => operator::status, Operators;

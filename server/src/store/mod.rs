@@ -18,6 +18,7 @@ mod error;
 mod escrows;
 mod events;
 mod idempotency;
+mod inbox;
 mod journal;
 mod keys;
 mod lists;

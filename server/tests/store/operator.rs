@@ -76,3 +76,19 @@ pub async fn operator(url: &DatabaseUrl, store: &Store) {
     assert_eq!((has.failing - had.failing, has.disabled - had.disabled), (1, 1));
     tamper(url, "DELETE FROM webhooks WHERE url = 'x'");
 }
+
+pub async fn inbox(store: &Store) {
+    let people = parties(store).await;
+    let first = opening(people);
+    store.commit(first.clone()).await.unwrap();
+    store.commit(next(&first)).await.unwrap();
+    let seqs: Vec<i64> =
+        store.events_of(people[0], 0, 10).await.unwrap().into_iter().map(|event| event.seq).collect();
+    let at = |read_up_to, unread| aegis_common::wire::event::InboxView { read_up_to, unread };
+    assert_eq!(store.inbox(people[0]).await.unwrap(), at(0, 2));
+    assert_eq!(store.mark_read(people[0], seqs[0]).await.unwrap(), at(seqs[0], 1));
+    assert_eq!(store.mark_read(people[0], 0).await.unwrap(), at(seqs[0], 1));
+    assert_eq!(store.mark_read(people[0], i64::MAX).await.unwrap(), at(seqs[1], 0));
+    assert_eq!(store.mark_read(people[2], i64::MAX).await.unwrap(), at(0, 0));
+    assert_eq!(store.inbox(people[1]).await.unwrap(), at(0, 2));
+}
