@@ -172,6 +172,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Tell what happened to an escrow, in the server's words. Nothing is verified; see `aegis verify`.
+    History(Which),
     /// Print the signed statements.
     Transcript(Which),
     /// Verify the whole transcript, the contract and the address.
@@ -353,6 +355,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Consent { which, leave_behind, yes } => {
             trade::consent(context, which, leave_behind, yes).await
         }
+        Command::History(which) => show::history(context, which).await,
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify(which) => show::verify(context, which).await,
         Command::Tell(which) => show::tell(context, which),

@@ -80,6 +80,14 @@ pub async fn inbox(context: &Context, read: bool) -> Result<(), EngineError> {
     Ok(())
 }
 
+pub async fn history(context: &Context, which: Which) -> Result<(), EngineError> {
+    let entries = context.desk()?.client.history(which.id).await?;
+    output::result(context.json, &entries, || {
+        output::lines(&entries, |entry| format!("{:>4}  {}  {}", entry.version, entry.at, entry.text))
+    });
+    Ok(())
+}
+
 pub async fn transcript(context: &Context, which: Which) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let held = desk.hold(which.id).await?;

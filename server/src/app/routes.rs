@@ -111,6 +111,7 @@ routes! {
     DELETE "/api/v1/escrows/{id}" => escrows::remove, Trade;
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;
     GET "/api/v1/escrows/{id}/transcript" => escrows::transcript, Read;
+    GET "/api/v1/escrows/{id}/history" => escrows::history, Read;
     GET "/api/v1/escrows/{id}/deposits" => escrows::deposits, Read;
     POST "/api/v1/escrows/{id}/rescan" => escrows::rescan, Operators;
     GET "/api/v1/escrows/{id}/assignment" => arbiters::assignment, Read;

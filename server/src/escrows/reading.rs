@@ -1,17 +1,20 @@
 //! Reading escrows as one of their parties. To everybody else they don't exist.
 
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::history;
 use aegis_common::escrow::setup::Stage;
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
-use aegis_common::wire::escrow::{TranscriptEntry, TranscriptPage};
+use aegis_common::wire::escrow::{HistoryEntry, HistoryPage, TranscriptEntry, TranscriptPage};
 
 use serde::Deserialize;
 
 use crate::store::{EscrowRow, Store, StoreError};
 
-/// Statements read at once for a transcript.
+/// The version of an escrow to which nothing has happened: its journal begins after it.
+const FIRST: i64 = 1;
+/// Entries of the journal read at once.
 const STEP: usize = 16;
 /// A page of a transcript is full at this size: two signers can fill an escrow with statements of half a mebibyte.
 const PAGE_BYTES: usize = 2 << 20;
@@ -111,6 +114,39 @@ impl Escrows {
         let open = matches!(phase, Phase::Open { .. } | Phase::Cancelled { why: CalledOff::Deleted });
         let may = kept.escrow.initiator == initiator && untouched && open;
         if may { Ok(kept) } else { Err(ReadError::NotReplaceable) }
+    }
+
+    /// What happened, in words and in order, after a version (0 for all). A page may hold fewer than `limit` although more
+    /// follow: `next` tells.
+    pub async fn history(
+        &self,
+        reader: UserId,
+        id: EscrowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<HistoryPage, ReadError> {
+        let Escrow { contract, initiator, created_at, .. } = self.one(reader, id).await?.escrow;
+        let (mut entries, mut at, mut bytes) = (Vec::new(), after.max(FIRST), 0);
+        if after < FIRST {
+            entries.push(HistoryEntry::of(history::created(&contract, initiator), FIRST, created_at));
+        }
+        loop {
+            let asked = STEP.min(limit + 1 - entries.len());
+            let rows = self.store.journal(id, at, asked).await?;
+            let more = rows.len() == asked;
+            for row in rows {
+                if entries.len() == limit || bytes >= PAGE_BYTES {
+                    return Ok(HistoryPage { entries, next: Some(at) });
+                }
+                (at, bytes) = (row.version, bytes + row.event.len());
+                let entry: Entry = serde_json::from_str(&row.event)
+                    .map_err(|error| ReadError::Inconsistent { id, why: error.to_string() })?;
+                entries.push(HistoryEntry::of(history::tell(&contract, &entry.event), row.version, row.at));
+            }
+            if !more {
+                return Ok(HistoryPage { entries, next: None });
+            }
+        }
     }
 
     /// Statements in the order in which the server took them, after a version (0 for all). A page may hold fewer
