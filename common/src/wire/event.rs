@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::ids::EscrowId;
+use super::webhook::DisabledBecause;
+use crate::ids::{DeliveryId, EscrowId, WebhookId};
 use crate::time::Timestamp;
 
 /// One event of a person's feed, and at the same time one WebSocket frame from the server.
@@ -23,8 +24,49 @@ pub struct EventFrame {
     pub escrow_id: Option<EscrowId>,
     /// When it happened.
     pub at: Timestamp,
-    /// The notice's data, as `Notice` and `MarketNotice` of the API's description say for each type.
+    /// The notice's data, as `Notice`, `MarketNotice` and `OwnNotice` of the API's description say for each type.
     pub payload: serde_json::Value,
+}
+
+/// What people are told of their own account, by events beside those of their escrows and their trade.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", content = "data", rename_all_fields = "camelCase")]
+pub enum OwnNotice {
+    /// Something was done, or tried, with the account's credentials.
+    AccountNotice {
+        /// What, e.g. `passwordChanged`: as in the audit.
+        kind: String,
+        /// The network it came from; nothing where it came from the server's machine.
+        network: Option<String>,
+        /// More of it.
+        #[schema(value_type = Object)]
+        detail: serde_json::Value,
+    },
+    /// The server disabled a webhook.
+    WebhookDisabled {
+        /// Which.
+        webhook_id: WebhookId,
+        /// Why.
+        because: DisabledBecause,
+        /// What it did not take.
+        delivery_id: DeliveryId,
+    },
+}
+
+impl OwnNotice {
+    /// The type's name on the wire.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AccountNotice { .. } => "AccountNotice",
+            Self::WebhookDisabled { .. } => "WebhookDisabled",
+        }
+    }
+
+    /// The notice's data, without its type.
+    pub fn payload(&self) -> serde_json::Value {
+        let mut whole = serde_json::to_value(self).unwrap_or_default();
+        whole.get_mut("data").map(serde_json::Value::take).unwrap_or_default()
+    }
 }
 
 /// Unread events are counted up to here.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod arbiters;
+pub mod asyncapi;
 pub mod auth;
 pub mod backups;
 pub mod body;

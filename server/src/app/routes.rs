@@ -145,6 +145,7 @@ routes! {
     GET "/api/v1/health" => health::health, Public;
     GET "/health" => health::probe, Public;
     GET "/api/v1/openapi.json" => docs::description, Public;
+    GET "/api/v1/asyncapi.json" => docs::feed_description, Public;
 }
 
 /// The description of all routes.

@@ -3,6 +3,7 @@
 
 mod accounts;
 mod arbiters;
+mod asyncapi;
 mod bad_input;
 mod credentials;
 mod escrows;
