@@ -335,7 +335,7 @@ mod tests {
         let ago = |minutes| Some(well().at - SignedDuration::from_mins(minutes));
         let with = |change: fn(&mut Health)| {
             let mut status = well();
-            status.health.as_mut().map(change);
+            status.health.iter_mut().for_each(change);
             status
         };
         let mut lag = well();

@@ -77,8 +77,8 @@ pub struct FeedDescription(pub Arc<str>);
 /// The description of the WebSocket and its frames.
 #[utoipa::path(tag = "server", responses((status = 200, description = "AsyncAPI 3.0"), Refused))]
 #[get("/api/v1/asyncapi.json")]
-pub async fn feed_description(description: web::Data<FeedDescription>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(description.0.to_string())
+pub async fn feed_description(feed: web::Data<FeedDescription>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(feed.0.to_string())
 }
 
 /// The viewer, with all its files inside the program. By default it would send the description to a validator elsewhere.

@@ -9,7 +9,7 @@ use aegis_common::escrow::state::{CalledOff, Status};
 use aegis_common::ids::{DeliveryId, EscrowId, ListingId, OrderId, ReviewId, WebhookId};
 use aegis_common::role::Role;
 use aegis_common::testing::{address, hash};
-use aegis_common::time::{Clock as _, Timestamp};
+use aegis_common::time::Timestamp;
 use aegis_common::wire::event::OwnNotice;
 use aegis_common::wire::market::{MarketNotice, OrderStatus};
 use aegis_common::wire::webhook::DisabledBecause;

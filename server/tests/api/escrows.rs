@@ -239,7 +239,7 @@ async fn the_history_tells_in_words_what_happened_page_by_page_and_to_the_partie
         );
     }
     // To everybody else it does not exist, whoever they are.
-    for (name, seed, role) in [("eve", 7, AccountRole::User), ("op", 8, AccountRole::Operator)] {
+    for (name, seed, role) in [("eve", 7, AccountRole::User), ("an-operator", 8, AccountRole::Operator)] {
         let eve = server.person(name, seed, role).await;
         problem(server.get(&format!("{path}/history"), &eve).send().await.unwrap(), Code::NotFound).await;
     }
