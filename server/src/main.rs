@@ -27,8 +27,12 @@ struct Arguments {
 enum Command {
     /// Serve (what happens without a command, too).
     Run,
-    /// Ask the running server how it is.
-    Status,
+    /// Show how the running server is, and what in its database does not go on. Fails where an operator has to look at something.
+    Status {
+        /// Print one JSON document instead of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Manage accounts.
     User {
         #[command(subcommand)]
@@ -115,16 +119,28 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn act(command: Command) -> anyhow::Result<()> {
+fn act(command: Command) -> anyhow::Result<ExitCode> {
+    if let Command::Status { json } = command {
+        return status(json);
+    }
+    serve_or_manage(command).map(|()| ExitCode::SUCCESS)
+}
+
+fn status(json: bool) -> anyhow::Result<ExitCode> {
+    let config = Config::load().context("the configuration can't be used")?;
+    let report = actix::System::new().block_on(app::status::report(&config, Arc::new(SystemClock)))?;
+    let text = if json { serde_json::to_string(&report)? + "\n" } else { report.text()? };
+    print(&text)?;
+    Ok(if report.needs_operator() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn serve_or_manage(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Openapi => return print(&(app::routes::openapi().to_pretty_json()? + "\n")),
         Command::Settings => return print(&env_example(SETTINGS)),
         _ => {}
     }
     let config = Config::load().context("the configuration can't be used")?;
-    if let Command::Status = command {
-        return print(&actix::System::new().block_on(app::status::status(&config))?);
-    }
     telemetry::init(&config.log)?;
     for name in &config.unknown {
         tracing::warn!(name, "there is no such setting; it has no effect");
@@ -159,7 +175,7 @@ async fn manage(ground: &Ground, command: Command) -> anyhow::Result<()> {
                 |line: &serde_json::Value| std::io::stdout().write_all(format!("{line}\n").as_bytes());
             Ok(ground.store.dump(write).await?)
         }
-        Command::Run | Command::Status | Command::Openapi | Command::Settings => Ok(()),
+        Command::Run | Command::Status { .. } | Command::Openapi | Command::Settings => Ok(()),
     }
 }
 
@@ -195,7 +211,7 @@ async fn manage_users(ground: &Ground, command: UserCommand) -> anyhow::Result<(
 
 fn main() -> ExitCode {
     match act(Arguments::parse().command.unwrap_or(Command::Run)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "aegis-server: {error:#}");
             ExitCode::FAILURE

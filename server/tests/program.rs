@@ -230,11 +230,17 @@ async fn it_serves_gives_roles_and_stops_gently_with_a_socket_open() {
     // Beside the running server.
     let status = output(program(&data, port).arg("status"));
     let said = String::from_utf8(status.stdout).unwrap();
-    assert!(
-        said.contains("database  answers\nchain     not followed yet\nnode 1    does not answer"),
-        "{said}"
-    );
-    assert!(!output(program(&data, free_port()).arg("status")).status.success(), "nobody is there");
+    assert!(said.contains("database  answers\nchain     not followed yet\nnode 1    "), "{said}");
+    assert!(said.contains("look at   no arbiter can be assigned"), "{said}");
+    assert!(!status.status.success(), "somebody has to look");
+    // Where nobody serves the database still tells something; where there is none nothing is made.
+    let alone = output(program(&data, free_port()).args(["status", "--json"]));
+    let told: Value = serde_json::from_slice(&alone.stdout).unwrap();
+    assert_eq!((&told["health"], &told["needsOperator"]), (&Value::Null, &json!(true)));
+    assert_eq!((&told["attention"][0], &told["escrows"]), (&json!("server"), &json!([])));
+    assert!(!alone.status.success());
+    let nowhere = dir.path().join("nowhere");
+    assert!(!output(program(&nowhere, port).arg("status")).status.success() && !nowhere.exists());
     let made = output(program(&data, port).args(["user", "role", name, "admin"]));
     assert!(made.status.success(), "{made:?}");
     assert_eq!(String::from_utf8(made.stdout).unwrap(), "first-person is admin\n");

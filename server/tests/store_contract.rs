@@ -12,6 +12,8 @@ mod durability;
 mod lists;
 #[path = "store/market.rs"]
 mod market;
+#[path = "store/operator.rs"]
+mod operator;
 #[path = "store/orders.rs"]
 mod orders;
 #[path = "store/outside.rs"]
@@ -80,6 +82,8 @@ async fn contract(url: &DatabaseUrl) {
     arbiters::arbiters(&store).await;
     credentials::credentials(url, &store).await;
     outside::outside(url, &store).await;
+    operator::operator(url, &store).await;
+    operator::inbox(&store).await;
     market::market(&store).await;
     orders::orders(url, &store).await;
     secrets(url, &store).await;

@@ -7,6 +7,7 @@ use crate::amount::Piconero;
 use crate::escrow::contract::{Contract, DefaultOutcome};
 use crate::escrow::deadline::Awaited;
 use crate::escrow::deposits::{Deposit, OutputId, Refusal, Slot};
+use crate::escrow::history::{By, Told};
 use crate::escrow::outcome::{Authority, Outcome};
 use crate::escrow::payout::Share;
 use crate::escrow::record::{Beginning, Entry};
@@ -89,6 +90,41 @@ pub struct TranscriptPage {
     pub entries: Vec<TranscriptEntry>,
     /// Pass as `after` to go on; none at the end.
     pub next: Option<i64>,
+}
+
+/// A page of what happened to an escrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryPage {
+    /// In order.
+    pub entries: Vec<HistoryEntry>,
+    /// Pass as `after` to go on; none at the end.
+    pub next: Option<i64>,
+}
+
+/// One thing that happened to an escrow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HistoryEntry {
+    /// The escrow's version with it.
+    pub version: i64,
+    /// When the server took it.
+    pub at: Timestamp,
+    /// By whom.
+    pub by: Option<By>,
+    /// What, for programs: the kind of a statement, or `create`, `depositSeen`, `depositLost`, `rolledBack`, `tip`, `payoutSeen`,
+    /// `payoutLost`, `timer`, `outage`, `delete`.
+    pub code: String,
+    /// What, for people: a sentence. It may quote people.
+    pub text: String,
+}
+
+impl HistoryEntry {
+    /// The entry of something that was told.
+    pub fn of(told: Told, version: i64, at: Timestamp) -> Self {
+        let Told { by, code, text } = told;
+        Self { version, at, by, code: code.to_owned(), text }
+    }
 }
 
 /// One statement of a transcript.

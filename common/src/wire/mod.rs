@@ -8,6 +8,7 @@ pub mod escrow;
 pub mod event;
 pub mod list;
 pub mod market;
+pub mod operator;
 pub mod problem;
 pub mod wallet;
 pub mod webhook;

@@ -109,6 +109,12 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         after: i64,
     },
+    /// List the events that you have not marked as read, on this device or another.
+    Inbox {
+        /// Mark what is listed as read.
+        #[arg(long)]
+        read: bool,
+    },
     /// Agree to the contract.
     Accept {
         #[command(flatten)]
@@ -167,6 +173,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Tell what happened to an escrow, in the server's words. Nothing is verified; see `aegis verify`.
+    History(Which),
     /// Print the signed statements.
     Transcript(Which),
     /// Verify the whole transcript of an escrow, its contract and its address; or, of a file that `aegis export` wrote, that all
@@ -338,6 +346,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Show(which) => show::show(context, which).await,
         Command::Status { which, watch } => show::status(context, which, watch).await,
         Command::Events { after } => show::events(context, after).await,
+        Command::Inbox { read } => show::inbox(context, read).await,
         Command::Accept { which, trust_first_use, yes } => {
             trade::accept(context, which, trust_first_use, yes).await
         }
@@ -353,6 +362,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Consent { which, leave_behind, yes } => {
             trade::consent(context, which, leave_behind, yes).await
         }
+        Command::History(which) => show::history(context, which).await,
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify { what } => match what.parse() {
             Ok(id) => show::verify(context, Which { id }).await,
@@ -402,6 +412,7 @@ mod tests {
                 && !reads("aegis list --from yesterday")
                 && !reads("aegis list --limit 0")
         );
+        assert!(reads("aegis inbox --read") && !reads("aegis inbox 7"));
         assert!(reads("aegis login --code-file f") && reads("aegis profile --tor no --locale pt-BR"));
     }
 }

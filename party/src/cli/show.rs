@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use aegis_common::escrow::statement::verify_transcript;
+use aegis_common::wire::event::EventFrame;
 
 use super::{Context, Which, output};
 use crate::book::Fault;
 use crate::engine::EngineError;
 use crate::engine::run::progress_text;
+
+/// Events that are listed at once.
+const MAX_EVENTS: usize = 1_000;
 
 pub async fn show(context: &Context, which: Which) -> Result<(), EngineError> {
     let view = context.desk()?.client.escrow(which.id).await?;
@@ -41,12 +45,45 @@ pub async fn status(context: &Context, which: Which, watch: bool) -> Result<(), 
 
 pub async fn events(context: &Context, after: i64) -> Result<(), EngineError> {
     let page = context.desk()?.client.events(after).await?;
-    output::result(context.json, &page, || {
-        let line = |event: &aegis_common::wire::event::EventFrame| {
-            let escrow = event.escrow_id.map(|id| id.to_string()).unwrap_or_default();
-            format!("{}  {}  {escrow}  {}  {}", event.seq, event.at, event.kind, event.payload)
+    output::result(context.json, &page, || output::lines(&page.events, event_line));
+    Ok(())
+}
+
+fn event_line(event: &EventFrame) -> String {
+    let escrow = event.escrow_id.map(|id| id.to_string()).unwrap_or_default();
+    format!("{}  {}  {escrow}  {}  {}", event.seq, event.at, event.kind, event.payload)
+}
+
+/// Lists what was not read yet on any device; on request it is read from now on.
+pub async fn inbox(context: &Context, read: bool) -> Result<(), EngineError> {
+    let client = context.desk()?.client;
+    let mut state = client.inbox().await?;
+    let (mut events, mut after) = (Vec::new(), state.read_up_to);
+    while events.len() < MAX_EVENTS {
+        let page = client.events(after).await?;
+        let Some(last) = page.events.last().map(|event| event.seq).filter(|last| *last > after) else {
+            break;
         };
-        page.events.iter().map(line).collect::<Vec<_>>().join("\n")
+        after = last;
+        events.extend(page.events);
+    }
+    // Only what is shown: more may have come meanwhile.
+    if read && !events.is_empty() {
+        state = client.mark_read(after).await?;
+    }
+    let document =
+        serde_json::json!({"events": events, "readUpTo": state.read_up_to, "unread": state.unread});
+    output::result(context.json, &document, || match events.is_empty() {
+        true => "nothing new".to_owned(),
+        false => output::lines(&events, event_line),
+    });
+    Ok(())
+}
+
+pub async fn history(context: &Context, which: Which) -> Result<(), EngineError> {
+    let entries = context.desk()?.client.history(which.id).await?;
+    output::result(context.json, &entries, || {
+        output::lines(&entries, |entry| format!("{:>4}  {}  {}", entry.version, entry.at, entry.text))
     });
     Ok(())
 }

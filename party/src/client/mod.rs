@@ -16,9 +16,10 @@ use aegis_common::code::Code;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::account::TicketResponse;
 use aegis_common::wire::escrow::{
-    CreateEscrowRequest, EscrowView, StatementReceipt, StatementRequest, TranscriptPage,
+    CreateEscrowRequest, EscrowView, HistoryEntry, HistoryPage, StatementReceipt, StatementRequest,
+    TranscriptPage,
 };
-use aegis_common::wire::event::{EventFrame, EventPage};
+use aegis_common::wire::event::{EventFrame, EventPage, InboxView, ReadRequest};
 use aegis_common::wire::list::{EscrowCounts, EscrowItem, EscrowPage};
 use aegis_common::wire::problem::Problem;
 use futures_util::{Stream, StreamExt};
@@ -41,6 +42,8 @@ const MAX_PROBLEM: usize = 64 * 1024;
 const MAX_DETAIL: usize = 500;
 /// Escrows that are looked at, newest first: a server that lists escrows without end must not take all memory.
 pub const MAX_ESCROWS: usize = 10_000;
+/// Entries of an escrow's history that are looked at.
+const MAX_HISTORY: usize = 10_000;
 
 /// A client of one account; logs in, and goes on with the home's session, by itself.
 pub struct Client {
@@ -191,9 +194,34 @@ impl Client {
         Ok(TranscriptPage { entries: page.entries.0, next: page.next })
     }
 
+    /// What happened to an escrow, as the server tells it; at most [`MAX_HISTORY`] entries.
+    pub async fn history(&self, id: EscrowId) -> Result<Vec<HistoryEntry>, ClientError> {
+        let (mut all, mut after): (Vec<HistoryEntry>, i64) = (Vec::new(), 0);
+        while all.len() < MAX_HISTORY {
+            let page: HistoryPage =
+                self.get(&format!("/escrows/{id}/history?after={after}&limit=100")).await?;
+            all.extend(page.entries);
+            // A server that leads nowhere is not followed.
+            let Some(next) = page.next.filter(|next| *next > after) else { break };
+            after = next;
+        }
+        Ok(all)
+    }
+
     /// A page of the feed.
     pub async fn events(&self, after: i64) -> Result<EventPage, ClientError> {
         self.get(&format!("/events?after={after}&limit=100")).await
+    }
+
+    /// Up to where this account has read, on any device.
+    pub async fn inbox(&self) -> Result<InboxView, ClientError> {
+        self.get("/me/inbox").await
+    }
+
+    /// Marks everything up to a position as read.
+    pub async fn mark_read(&self, up_to: i64) -> Result<InboxView, ClientError> {
+        let request = self.request(Method::PUT, "/me/inbox/read").json(&ReadRequest { up_to });
+        json(self.call(request).await?).await
     }
 
     /// Live events after a position, over a WebSocket. The stream ends when the connection does; resume with the last `seq`.

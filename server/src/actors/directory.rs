@@ -20,7 +20,7 @@ use super::create;
 use super::escrow::{Do, EscrowActor, Fault, Work};
 use super::lookup::{Finder, look_up};
 use super::message::{Command, Create, Refusal, Snapshot, Tell};
-use super::troubles::{Next, Policy, Troubles};
+use super::troubles::Next;
 use super::world::World;
 
 /// Bounds of the directory and its actors.
@@ -36,8 +36,6 @@ pub(super) struct Limits {
     pub live: usize,
     /// An actor that had nothing to do for so long is put to sleep.
     pub idle: Duration,
-    /// What happens after a panic.
-    pub restarts: Policy,
 }
 
 struct Lane {
@@ -88,7 +86,6 @@ pub(super) struct Directory {
     /// Where escrow actors run; none for the directory's own thread.
     arbiters: Vec<ArbiterHandle>,
     lanes: HashMap<EscrowId, Lane>,
-    troubles: Troubles,
     next: u64,
 }
 
@@ -99,13 +96,12 @@ impl Directory {
         limits: Limits,
         arbiters: Vec<ArbiterHandle>,
     ) -> Self {
-        let troubles = Troubles::new(limits.restarts);
-        Self { world, finder, limits, arbiters, lanes: HashMap::new(), troubles, next: 0 }
+        Self { world, finder, limits, arbiters, lanes: HashMap::new(), next: 0 }
     }
 
     fn channel(&mut self, id: EscrowId, from_people: bool) -> Result<Channel, Refusal> {
         let now = Instant::now();
-        if self.troubles.rests(id, now) {
+        if self.world.troubles().rests(id, now) {
             return Err(Refusal::Failed);
         }
         if !self.lanes.contains_key(&id) {
@@ -193,7 +189,8 @@ impl Directory {
             Fault::Panicked if mine => {
                 let counters = &self.world.counters;
                 counters.restarted.fetch_add(1, Relaxed);
-                match self.troubles.failed(id, Instant::now()) {
+                let next = self.world.troubles().failed(id, Instant::now());
+                match next {
                     Next::Restart => {
                         tracing::warn!(escrow = %id, "an escrow's actor panicked, restarting it")
                     }
@@ -222,7 +219,7 @@ impl Actor for Directory {
             if let Some(since) = now.checked_sub(idle) {
                 directory.passivate(since);
             }
-            directory.troubles.forget_old(now);
+            directory.world.troubles().forget_old(now);
         });
     }
 }

@@ -41,3 +41,4 @@ pub use lookup::{Answer, Finder};
 pub use outbox::Deliver;
 pub use start::{ActorDeps, ActorHandles, Options, Status, start};
 pub use tip::ChainTip;
+pub use troubles::Resting;

@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Arbiter, ArbiterHandle, Recipient};
 use aegis_common::address::Network;
@@ -22,7 +22,7 @@ use super::outages::Outages;
 use super::outbox::{Deliver, Outbox};
 use super::timers::Timers;
 use super::tip::ChainTip;
-use super::troubles::Policy;
+use super::troubles::{Policy, Resting, Troubles};
 use super::watched;
 use super::world::{Counters, World};
 use crate::chain::{Config, Follower, Health, Source, WatchList};
@@ -129,6 +129,8 @@ pub struct Status {
     pub tip: Option<u64>,
     /// How the chain follower fares.
     pub chain: Health,
+    /// Escrows that are left alone for now.
+    pub resting: Vec<Resting>,
 }
 
 impl Status {
@@ -188,6 +190,7 @@ impl ActorHandles {
             watched: self.world.watched.len(),
             tip: self.tip.height(),
             chain: self.health.now(),
+            resting: self.world.troubles().resting(Instant::now()),
         }
     }
 
@@ -233,6 +236,11 @@ where
         counters: Counters::default(),
         several_servers: options.several_servers,
         patience: options.patience,
+        troubles: Mutex::new(Troubles::new(Policy {
+            back_off: options.back_off,
+            window: options.panic_window,
+            most: options.panics,
+        })),
         outages: Outages::default(),
         #[cfg(test)]
         hook: Mutex::default(),
@@ -283,7 +291,6 @@ fn limits(options: &Options) -> Limits {
         escrow_mailbox: options.escrow_mailbox,
         live: options.live,
         idle: options.idle,
-        restarts: Policy { back_off: options.back_off, window: options.panic_window, most: options.panics },
     }
 }
 

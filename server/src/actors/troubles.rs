@@ -31,6 +31,17 @@ struct Trouble {
     not_before: Instant,
 }
 
+/// An escrow that is left alone for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resting {
+    /// Which.
+    pub escrow: EscrowId,
+    /// How often it failed within the window.
+    pub failures: usize,
+    /// Until it may be woken again.
+    pub left: Duration,
+}
+
 /// Bounded by the number of escrows that failed within a window.
 #[derive(Debug)]
 pub(super) struct Troubles {
@@ -65,6 +76,21 @@ impl Troubles {
         let doubled = back_off.saturating_mul(1 << failures.saturating_sub(1).min(16));
         trouble.not_before = now + doubled.min(window);
         Next::Restart
+    }
+
+    /// Those that must not be woken yet and failed too often, the ones that failed most first.
+    pub fn resting(&self, now: Instant) -> Vec<Resting> {
+        let too_often = |trouble: &Trouble| trouble.failures.len() >= self.policy.most;
+        let rest = self.all.iter().filter(|(_, trouble)| now < trouble.not_before && too_often(trouble));
+        let mut rest: Vec<Resting> = rest
+            .map(|(escrow, trouble)| Resting {
+                escrow: *escrow,
+                failures: trouble.failures.len(),
+                left: trouble.not_before.duration_since(now),
+            })
+            .collect();
+        rest.sort_unstable_by_key(|resting| (std::cmp::Reverse(resting.failures), resting.escrow));
+        rest
     }
 
     /// Forgets those that have been well for a window.

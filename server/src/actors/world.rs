@@ -1,7 +1,7 @@
 //! What every escrow's actor works with.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aegis_common::address::Network;
 use aegis_common::escrow::deadline::Patience;
@@ -13,6 +13,7 @@ use super::escrow::store_refusal;
 use super::message::Refusal;
 use super::outages::Outages;
 use super::tip::ChainTip;
+use super::troubles::Troubles;
 use super::watched;
 use crate::chain::WatchList;
 use crate::store::{Store, StoreError};
@@ -29,6 +30,8 @@ pub(super) struct World {
     pub counters: Counters,
     /// How long people have to answer in escrows made from now on.
     pub patience: Patience,
+    /// Which escrows' actors panicked.
+    pub troubles: Mutex<Troubles>,
     /// When no server ran.
     pub outages: Outages,
     /// Another server may change the same database: nothing is refused on what is only in memory.
@@ -42,6 +45,11 @@ pub(super) struct World {
 pub(super) type Hook = Arc<dyn Fn(&aegis_common::ids::EscrowId, &super::escrow::Work) + Send + Sync>;
 
 impl World {
+    /// Which escrows' actors panicked. What is guarded is whole, whoever panicked.
+    pub fn troubles(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The block after the newest one that was followed.
     pub async fn next_block(&self, id: EscrowId) -> Result<u64, Refusal> {
         let tip = match self.tip.height() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use actix_web::{HttpResponse, get, web};
 use aegis_common::escrow::effect::Notice;
+use aegis_common::wire::event::OwnNotice;
 use aegis_common::wire::market::MarketNotice;
 use aegis_common::wire::problem::Problem;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -28,7 +29,7 @@ pub const DESCRIPTION: &str = "/api/v1/openapi.json";
                        keys and hashes hexadecimal. Errors are problem documents (RFC 9457) whose `code` is for \
                        programs."
     ),
-    components(schemas(Problem, Notice, MarketNotice)),
+    components(schemas(Problem, Notice, MarketNotice, OwnNotice)),
     modifiers(&Bearer)
 )]
 pub struct Frame;
@@ -67,6 +68,17 @@ pub struct Description(pub Arc<str>);
 #[get("/api/v1/openapi.json")]
 pub async fn description(description: web::Data<Description>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(description.0.to_string())
+}
+
+/// The feed's description as JSON.
+#[derive(Clone)]
+pub struct FeedDescription(pub Arc<str>);
+
+/// The description of the WebSocket and its frames.
+#[utoipa::path(tag = "server", responses((status = 200, description = "AsyncAPI 3.0"), Refused))]
+#[get("/api/v1/asyncapi.json")]
+pub async fn feed_description(feed: web::Data<FeedDescription>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(feed.0.to_string())
 }
 
 /// The viewer, with all its files inside the program. By default it would send the description to a validator elsewhere.

@@ -8,7 +8,8 @@ use aegis_common::canonical;
 use aegis_common::code::Code;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::escrow::{
-    CreateEscrowRequest, EscrowView, RecordPage, SlotView, StatementReceipt, StatementRequest, TranscriptPage,
+    CreateEscrowRequest, EscrowView, HistoryPage, RecordPage, SlotView, StatementReceipt, StatementRequest,
+    TranscriptPage,
 };
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
@@ -193,7 +194,7 @@ pub async fn state_act(
     }))
 }
 
-/// Which part of a transcript or record to read.
+/// Which part of a transcript, history or record to read.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -239,6 +240,24 @@ pub async fn record(
 ) -> Result<Json<RecordPage>, ApiError> {
     let (after, limit) = (query.after.unwrap_or(-1), page(query.limit)?);
     Ok(Json(state.escrows.record(caller.user(), *id, after, limit).await?))
+}
+
+/// What happened, in the order in which the server took it: every statement, what the chain said, and the deadlines.
+#[utoipa::path(
+    tag = "escrows",
+    security(("bearer" = [])),
+    params(("id" = Uuid, Path, description = "The escrow"), TranscriptQuery),
+    responses((status = 200, body = HistoryPage), Refused)
+)]
+#[get("/api/v1/escrows/{id}/history")]
+pub async fn history(
+    caller: Caller<Read>,
+    state: Data<State>,
+    id: Path<EscrowId>,
+    query: Query<TranscriptQuery>,
+) -> Result<Json<HistoryPage>, ApiError> {
+    let (after, limit) = (query.after.unwrap_or(0), page(query.limit)?);
+    Ok(Json(state.escrows.history(caller.user(), *id, after, limit).await?))
 }
 
 /// What is due, seen and final, slot by slot.

@@ -1,14 +1,15 @@
 //! A person's feed, and tickets for hearing it live.
 
 use actix_web::web::{Data, Json, Query};
-use actix_web::{get, post};
+use actix_web::{get, post, put};
 use aegis_common::code::Code;
 use aegis_common::wire::account::TicketResponse;
-use aegis_common::wire::event::{EventFrame, EventPage};
+use aegis_common::wire::event::{EventFrame, EventPage, InboxView, ReadRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::caller::{Caller, Read};
+use super::body::Body;
+use super::caller::{Caller, Login, Read};
 use super::docs::Refused;
 use super::problem::ApiError;
 use super::{State, page};
@@ -55,7 +56,40 @@ pub async fn feed(
     let after = query.after.unwrap_or(0);
     let rows = state.store.events_of(caller.user(), after, page(query.limit)?).await?;
     let next = rows.last().map_or(after, |row| row.seq);
-    Ok(Json(EventPage { events: rows.into_iter().map(frame).collect::<Result<_, _>>()?, next }))
+    let events = rows.into_iter().map(frame).collect::<Result<_, _>>()?;
+    let InboxView { read_up_to, unread } = state.store.inbox(caller.user()).await?;
+    Ok(Json(EventPage { events, next, read_up_to, unread }))
+}
+
+/// Up to where you have read your events, on any device.
+#[utoipa::path(
+    tag = "events",
+    security(("bearer" = [])),
+    responses((status = 200, body = InboxView), Refused)
+)]
+#[get("/api/v1/me/inbox")]
+pub async fn inbox(caller: Caller<Read>, state: Data<State>) -> Result<Json<InboxView>, ApiError> {
+    Ok(Json(state.store.inbox(caller.user()).await?))
+}
+
+/// Mark your events as read up to a position. Repeating it is harmless, and so is a mark that comes late: it never moves back, nor
+/// beyond your newest event.
+#[utoipa::path(
+    tag = "events",
+    security(("bearer" = [])),
+    request_body = ReadRequest,
+    responses((status = 200, body = InboxView), Refused)
+)]
+#[put("/api/v1/me/inbox/read")]
+pub async fn read(
+    caller: Caller<Login>,
+    state: Data<State>,
+    body: Body<ReadRequest>,
+) -> Result<Json<InboxView>, ApiError> {
+    if body.0.up_to < 0 {
+        return Err(ApiError::invalid("upTo", "must not be negative"));
+    }
+    Ok(Json(state.store.mark_read(caller.user(), body.0.up_to).await?))
 }
 
 /// Get a ticket: good for one WebSocket, within thirty seconds.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod arbiters;
+pub mod asyncapi;
 pub mod auth;
 pub mod backups;
 pub mod body;
@@ -17,6 +18,7 @@ pub mod limits;
 pub mod listings;
 pub mod lists;
 pub mod me;
+pub mod operator;
 pub mod orders;
 pub mod problem;
 mod refusals;
@@ -42,7 +44,7 @@ use crate::arbiters::Arbiters;
 use crate::escrows::{Drafts, Escrows};
 use crate::integrations::{Actor, Integrations};
 use crate::market::Market;
-use crate::node::NodeStatus;
+use crate::node::{NodeStatus, Tip};
 use crate::store::Store;
 use limits::RateLimits;
 use problem::ApiError;
@@ -73,6 +75,8 @@ pub struct State {
     pub tip: ChainTip,
     /// How the nodes are, in the order of the configuration.
     pub nodes: Box<dyn Fn() -> Vec<NodeStatus> + Send + Sync>,
+    /// The newest block that as many nodes have as must.
+    pub agreed: Box<dyn Fn() -> Option<Tip> + Send + Sync>,
     /// How the actors and the chain follower are.
     pub actors: Box<dyn Fn() -> actors::Status + Send + Sync>,
     /// Looks for an escrow in old blocks again.

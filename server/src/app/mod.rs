@@ -32,7 +32,8 @@ use crate::accounts::{Accounts, Passkeys, Policy};
 use crate::actors::ActorHandles;
 use crate::actors::sessions::message::{CloseAll, SessionOver};
 use crate::api::State;
-use crate::api::docs::{self, Description};
+use crate::api::asyncapi;
+use crate::api::docs::{self, Description, FeedDescription};
 use crate::api::envelope::envelope;
 use crate::api::limits::RateLimits;
 use crate::api::tickets::Tickets;
@@ -174,6 +175,10 @@ pub fn start(
             let nodes = Arc::clone(&actors.nodes);
             move || nodes.status()
         }),
+        agreed: Box::new({
+            let nodes = Arc::clone(&actors.nodes);
+            move || nodes.agreed()
+        }),
         actors: Box::new({
             let handles = actors.handles.clone();
             move || handles.status()
@@ -237,13 +242,16 @@ fn serve(
     timing: Timing,
     listener: TcpListener,
 ) -> anyhow::Result<Server> {
-    let description = Description(routes::openapi().to_json()?.into());
-    let (description, timing) = (web::Data::new(description), web::Data::new(timing));
+    let api = routes::openapi();
+    let description = web::Data::new(Description(api.to_json()?.into()));
+    let feed = web::Data::new(FeedDescription(asyncapi::document(&api)?.to_string().into()));
+    let timing = web::Data::new(timing);
     let origins = http.cors_origins.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))
             .app_data(web::Data::clone(&description))
+            .app_data(web::Data::clone(&feed))
             .app_data(web::Data::clone(&timing))
             .app_data(routes::path_config())
             .app_data(routes::query_config())

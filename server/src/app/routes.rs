@@ -12,8 +12,8 @@ use utoipa_actix_web::AppExt;
 use crate::api::caller::{self, Access, Reach};
 use crate::api::problem::ApiError;
 use crate::api::{
-    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, lists, me, orders,
-    reviews, users, wallet, webhooks,
+    access, arbiters, auth, backups, docs, escrows, events, factors, health, listings, lists, me, operator,
+    orders, reviews, users, wallet, webhooks,
 };
 use crate::ws;
 
@@ -112,6 +112,7 @@ routes! {
     POST "/api/v1/escrows/{id}/statements" => escrows::state_act, Trade;
     GET "/api/v1/escrows/{id}/transcript" => escrows::transcript, Read;
     GET "/api/v1/escrows/{id}/record" => escrows::record, Read;
+    GET "/api/v1/escrows/{id}/history" => escrows::history, Read;
     GET "/api/v1/escrows/{id}/deposits" => escrows::deposits, Read;
     POST "/api/v1/escrows/{id}/rescan" => escrows::rescan, Operators;
     GET "/api/v1/escrows/{id}/assignment" => arbiters::assignment, Read;
@@ -136,11 +137,16 @@ routes! {
     PUT "/api/v1/reviews/{id}/hidden" => reviews::hide, Operators;
     DELETE "/api/v1/reviews/{id}/hidden" => reviews::show, Operators;
     GET "/api/v1/events" => events::feed, Read;
+    GET "/api/v1/me/inbox" => events::inbox, Read;
+    PUT "/api/v1/me/inbox/read" => events::read, Login;
     POST "/api/v1/ws/ticket" => events::ticket, Read;
     GET "/api/v1/ws" => ws::connect, Public;
+    GET "/api/v1/operator/status" => operator::status, Operators;
+    GET "/api/v1/operator/escrows" => operator::escrows, Operators;
     GET "/api/v1/health" => health::health, Public;
     GET "/health" => health::probe, Public;
     GET "/api/v1/openapi.json" => docs::description, Public;
+    GET "/api/v1/asyncapi.json" => docs::feed_description, Public;
 }
 
 /// The description of all routes.

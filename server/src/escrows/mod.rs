@@ -4,6 +4,7 @@ mod cursor;
 mod draft;
 mod list;
 mod reading;
+mod stuck;
 
 pub use draft::{ArbiterTerms, DraftError, Drafts, PlatformTerms, Terms};
 pub use list::ListRequest;

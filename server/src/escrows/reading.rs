@@ -1,15 +1,18 @@
 //! Reading escrows as one of their parties. To everybody else they don't exist.
 
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::history;
 use aegis_common::escrow::record::{Beginning, Entry};
 use aegis_common::escrow::setup::Stage;
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
-use aegis_common::wire::escrow::{RecordPage, TranscriptEntry, TranscriptPage};
+use aegis_common::wire::escrow::{HistoryEntry, HistoryPage, RecordPage, TranscriptEntry, TranscriptPage};
 
 use crate::store::{EscrowRow, JournalRow, Store, StoreError};
 
+/// The version of an escrow to which nothing has happened: its journal begins after it.
+const FIRST: i64 = 1;
 /// Entries of a journal read at once.
 const STEP: usize = 16;
 /// A page of them is full at this size: two signers can fill an escrow with statements of half a mebibyte.
@@ -61,7 +64,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn decode(row: &EscrowRow) -> Result<Self, ReadError> {
+    pub(super) fn decode(row: &EscrowRow) -> Result<Self, ReadError> {
         let inconsistent = |why: String| ReadError::Inconsistent { id: row.id, why };
         let escrow: Escrow =
             serde_json::from_str(&row.snapshot).map_err(|error| inconsistent(error.to_string()))?;
@@ -104,6 +107,28 @@ impl Escrows {
         let open = matches!(phase, Phase::Open { .. } | Phase::Cancelled { why: CalledOff::Deleted });
         let may = kept.escrow.initiator == initiator && untouched && open;
         if may { Ok(kept) } else { Err(ReadError::NotReplaceable) }
+    }
+
+    /// What happened, in words and in order, after a version (0 for all). A page may hold fewer than `limit` although more
+    /// follow: `next` tells.
+    pub async fn history(
+        &self,
+        reader: UserId,
+        id: EscrowId,
+        after: i64,
+        limit: usize,
+    ) -> Result<HistoryPage, ReadError> {
+        let Escrow { contract, initiator, created_at, .. } = self.one(reader, id).await?.escrow;
+        let mut entries = Vec::new();
+        if after < FIRST {
+            entries.push(HistoryEntry::of(history::created(&contract, initiator), FIRST, created_at));
+        }
+        let read = async |after, limit| self.store.journal(id, after, limit).await;
+        let (rows, next) = page_of(read, after.max(FIRST), limit - entries.len()).await?;
+        for (row, Entry { event, at }) in parsed(id, rows)? {
+            entries.push(HistoryEntry::of(history::tell(&contract, &event), row.version, at));
+        }
+        Ok(HistoryPage { entries, next })
     }
 
     /// Statements in the order in which the server took them, after a version (0 for all). A page may hold fewer

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
-use aegis_common::wire::event::EventFrame;
+use aegis_common::wire::event::{EventFrame, OwnNotice};
 use aegis_common::wire::webhook::{DisabledBecause, WebhookCall, bounds};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::json;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -187,11 +186,11 @@ fn follow(claim: &Claim, status: Option<u16>, at: Timestamp, now: Timestamp) -> 
 }
 
 fn disabled(claim: &Claim, because: DisabledBecause) -> NewEvent {
-    let user_id = claim.webhook.user;
-    let payload =
-        json!({ "webhookId": claim.webhook.id, "because": because, "deliveryId": claim.delivery.id });
-    let (event_id, kind) = (Uuid::now_v7(), "WebhookDisabled".to_owned());
-    NewEvent { event_id, user_id, escrow_id: None, kind, payload: payload.to_string() }
+    let notice =
+        OwnNotice::WebhookDisabled { webhook_id: claim.webhook.id, because, delivery_id: claim.delivery.id };
+    let (event_id, user_id) = (Uuid::now_v7(), claim.webhook.user);
+    let (kind, payload) = (notice.kind().to_owned(), notice.payload().to_string());
+    NewEvent { event_id, user_id, escrow_id: None, kind, payload }
 }
 
 /// As text that a database takes. What is cut in the middle of a character loses it.

@@ -86,6 +86,11 @@ impl NodePool {
         self.nodes.iter().map(|node| node.status()).collect()
     }
 
+    /// The newest block that as many nodes have as must; none before the first.
+    pub fn agreed(&self) -> Option<Tip> {
+        lock(&self.believed).back().copied()
+    }
+
     /// Nodes that may be asked now: the followed one, then by preference.
     fn order(&self) -> impl Iterator<Item = (usize, &Arc<Node>)> {
         let current = self.current.load(Ordering::Relaxed);

@@ -96,6 +96,21 @@ pub(super) fn migrate(conn: &mut Conn) -> Result<(), StoreError> {
     done.map_err(|error| StoreError::Migration(error.to_string()))
 }
 
+/// Refuses a schema that lacks some of this program's migrations.
+pub(super) fn check_schema(conn: &mut Conn) -> Result<(), StoreError> {
+    let pending = match conn {
+        Conn::Sqlite(conn) => conn.has_pending_migration(SQLITE_MIGRATIONS),
+        Conn::Postgres(conn) => conn.has_pending_migration(POSTGRES_MIGRATIONS),
+    };
+    match pending {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(StoreError::Migration(
+            "the database is of an older version; start the server first".to_owned(),
+        )),
+        Err(error) => Err(StoreError::Migration(error.to_string())),
+    }
+}
+
 /// Begins the one write transaction there can be.
 pub(super) fn begin(conn: &mut Conn) -> QueryResult<()> {
     match conn {

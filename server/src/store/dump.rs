@@ -24,6 +24,7 @@ use super::error::StoreError;
 use super::escrows::{RawEscrow, open_watch_secret};
 use super::events::RawEvent;
 use super::idempotency::RawIdempotency;
+use super::inbox::RawInbox;
 use super::journal::RawJournal;
 use super::keys::{RawSealKey, RawTokenKey, seed_cell};
 use super::lists::{RawListEntry, RawTitleWord};
@@ -35,7 +36,7 @@ use super::outside::wallets::{RawWallet, connection_cell};
 use super::outside::webhooks::{RawWebhook, secret_cell};
 use super::schema::{
     arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges,
-    deliveries, disabled, escrow_list, escrows, events, heartbeat, idempotency, invitations, journal,
+    deliveries, disabled, escrow_list, escrows, events, heartbeat, idempotency, inbox, invitations, journal,
     listing_words, listings, orders, outages, outbox_cursor, own_wallets, passkeys, prekeys, profiles,
     reset_signatures, reviews, seal_keys, sessions, tallies, title_words, token_keys, totp, users, vacancies,
     wallet_backups, webhooks,
@@ -232,6 +233,7 @@ impl Store {
                 "idempotency",
                 columns(row)?
             ));
+            dump!(conn, inbox, RawInbox, [user_id], |row| tell("inbox", columns(row)?));
             dump!(conn, chain_progress, Progress, [network], |row| tell("chain_progress", columns(row)?));
             dump!(conn, chain_blocks, Progress, [network, height], |row| tell("chain_blocks", columns(row)?));
             dump!(conn, outbox_cursor, Cursor, [name], |row| tell("outbox_cursor", columns(row)?));

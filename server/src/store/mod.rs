@@ -18,10 +18,12 @@ mod error;
 mod escrows;
 mod events;
 mod idempotency;
+mod inbox;
 mod journal;
 mod keys;
 mod lists;
 mod market;
+mod operator;
 mod outside;
 mod rotation;
 mod schema;
@@ -115,6 +117,27 @@ impl Store {
     pub fn open(url: &DatabaseUrl, keyring: Arc<Keyring>, options: StoreOptions) -> Result<Self, StoreError> {
         let mut conn = dialect::connect(url)?;
         dialect::migrate(&mut conn)?;
+        Self::over(conn, url, keyring, options)
+    }
+
+    /// The same for who only wants to look: the schema stays as it is, and is refused where it is not this program's.
+    pub fn look(url: &DatabaseUrl, keyring: Arc<Keyring>) -> Result<Self, StoreError> {
+        if let DatabaseUrl::Sqlite(path) = url
+            && !path.exists()
+        {
+            return Err(StoreError::Unavailable("there is no such file".to_owned()));
+        }
+        let mut conn = dialect::connect(url)?;
+        dialect::check_schema(&mut conn)?;
+        Self::over(conn, url, keyring, StoreOptions { readers: 1, ..StoreOptions::default() })
+    }
+
+    fn over(
+        conn: Conn,
+        url: &DatabaseUrl,
+        keyring: Arc<Keyring>,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
         let readers = options.readers.max(1);
         let pool = r2d2::Pool::builder()
             .max_size(readers)

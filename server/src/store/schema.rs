@@ -204,6 +204,13 @@ table! {
 }
 
 table! {
+    inbox (user_id) {
+        user_id -> Binary,
+        read_up_to -> BigInt,
+    }
+}
+
+table! {
     invitations (id) {
         id -> Binary,
         token_hash -> Binary,
@@ -449,6 +456,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     events,
     heartbeat,
     idempotency,
+    inbox,
     invitations,
     journal,
     listing_words,

@@ -1,9 +1,10 @@
 use aegis_common::code::Code;
+use aegis_common::escrow::history::By;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::time::SignedDuration;
 use aegis_common::wire::account::AccountRole;
-use aegis_common::wire::escrow::{EscrowView, SlotView, StatementReceipt, TranscriptPage};
+use aegis_common::wire::escrow::{EscrowView, HistoryPage, SlotView, StatementReceipt, TranscriptPage};
 use aegis_common::wire::list::EscrowPage;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -193,4 +194,55 @@ async fn only_operators_have_blocks_looked_through_again_and_only_for_what_is_wa
     problem(ask(&operator, json!({})).await, Code::Invalid).await;
     // It has no address yet.
     problem(ask(&operator, json!({ "fromHeight": 0 })).await, Code::NotFound).await;
+}
+
+#[actix_web::test]
+async fn the_history_tells_in_words_what_happened_page_by_page_and_to_the_parties_only() {
+    let server = server().await;
+    let [buyer, seller, arbiter] = server.people().await;
+    let escrow = server.escrow(&buyer, &seller, "key").await;
+    let path = format!("/api/v1/escrows/{}", escrow.id);
+    for (role, who) in [(Role::Buyer, &buyer), (Role::Seller, &seller)] {
+        server.clock.advance(SignedDuration::from_secs(5));
+        let accepted = said(&acceptance(&escrow, role, who));
+        let sent = server.post(&format!("{path}/statements"), who, &accepted).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::OK);
+    }
+    let deleted = server.request(Method::DELETE, &path).bearer_auth(&buyer.token).send().await.unwrap();
+    assert_eq!(deleted.status(), StatusCode::OK);
+    for who in [&buyer, &seller, &arbiter] {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = format!("{path}/history?limit=1{after}");
+            let page: HistoryPage = server.get(&page, who).send().await.unwrap().json().await.unwrap();
+            assert_eq!(page.entries.len(), 1);
+            all.extend(page.entries);
+            match page.next {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        let whole: HistoryPage =
+            server.get(&format!("{path}/history"), who).send().await.unwrap().json().await.unwrap();
+        assert_eq!(whole, HistoryPage { entries: all.clone(), next: None });
+        let found: Vec<_> = all.iter().map(|e| (e.version, e.by, &*e.code, e.text.clone())).collect();
+        let expected = [
+            (1, Some(By::Buyer), "create", format!("{} (buyer) creates the escrow.", buyer.name)),
+            (2, Some(By::Buyer), "accept", format!("{} (buyer) accepts the contract.", buyer.name)),
+            (3, Some(By::Seller), "accept", format!("{} (seller) accepts the contract.", seller.name)),
+            (4, Some(By::Buyer), "delete", format!("{} (buyer) deletes the escrow.", buyer.name)),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(
+            (all[0].at, all[1].at),
+            (escrow.created_at, escrow.created_at + SignedDuration::from_secs(5))
+        );
+    }
+    // To everybody else it does not exist, whoever they are.
+    for (name, seed, role) in [("eve", 7, AccountRole::User), ("an-operator", 8, AccountRole::Operator)] {
+        let eve = server.person(name, seed, role).await;
+        problem(server.get(&format!("{path}/history"), &eve).send().await.unwrap(), Code::NotFound).await;
+    }
+    problem(server.get(&format!("{path}/history?limit=0"), &buyer).send().await.unwrap(), Code::Invalid)
+        .await;
 }

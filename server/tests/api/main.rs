@@ -3,6 +3,7 @@
 
 mod accounts;
 mod arbiters;
+mod asyncapi;
 mod bad_input;
 mod credentials;
 mod escrows;
@@ -12,6 +13,7 @@ mod lists;
 mod logs;
 mod market;
 mod matrix;
+mod operator;
 mod orders;
 mod people;
 mod races;

@@ -19,16 +19,16 @@ use uuid::Uuid;
 
 use crate::support::{Person, TestServer, acceptance, problem, said, server, server_with};
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 async fn ticket(server: &TestServer, who: &Person) -> String {
     let sent = server.post("/api/v1/ws/ticket", who, &json!({})).send().await.unwrap();
     sent.json::<TicketResponse>().await.unwrap().ticket
 }
 
-async fn connect(server: &TestServer, who: &Person, after: i64) -> Socket {
+pub async fn connect(server: &TestServer, who: &Person, after: i64) -> Socket {
     let ticket = ticket(server, who).await;
     let url = format!("ws://{}/api/v1/ws?ticket={ticket}&after={after}", server.address);
     connect_async(url).await.unwrap().0

@@ -229,11 +229,19 @@ fn sqlite_answers_each_search_by_its_index() {
         ("unmined > 0 AND id > ? ORDER BY id", "escrows_unmined"),
         ("`escrows`.`watching` AND id > ? ORDER BY id", "escrows_watching"),
         ("status = 'DISPUTED' AND wake_at > ? ORDER BY wake_at, id", "escrows_disputed"),
+        (
+            "status NOT IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT', 'EXPIRED', 'CANCELLED') \
+             AND updated_at >= ? AND (updated_at > ? OR id > ?) ORDER BY updated_at, id",
+            "escrows_open_updated",
+        ),
+        ("`escrows`.`behind_from` IS NOT NULL", "escrows_behind"),
     ] {
         assert_plan(&mut conn, "escrows", condition, index);
     }
     for (table, condition, index) in [
         ("webhooks", "user_id = ?", "webhooks_user"),
+        ("webhooks", "because IS NOT NULL", "webhooks_off"),
+        ("webhooks", "due_at IS NOT NULL AND enabled = ? ORDER BY due_at", "webhooks_due"),
         ("webhooks", "enabled = ? AND due_at <= ? AND leased_until <= ? ORDER BY due_at", "webhooks_due"),
         ("deliveries", "webhook_id = ? AND status = ? ORDER BY seq", "deliveries_waiting"),
         ("deliveries", "webhook_id = ? AND seq < ? ORDER BY seq DESC", "deliveries_log"),

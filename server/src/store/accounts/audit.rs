@@ -2,9 +2,10 @@
 
 use aegis_common::ids::{SessionId, UserId};
 use aegis_common::time::Timestamp;
+use aegis_common::wire::event::OwnNotice;
 use diesel::prelude::*;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::store::Store;
@@ -74,13 +75,17 @@ impl Note {
         );
         diesel::insert_into(audit::table).values(row).execute(conn)?;
         if let Some(user_id) = self.user.filter(|_| self.tell) {
-            let payload = json!({ "kind": self.kind, "network": self.network, "detail": self.detail });
+            let notice = OwnNotice::AccountNotice {
+                kind: self.kind.to_owned(),
+                network: self.network.clone(),
+                detail: self.detail.clone(),
+            };
             let event = NewEvent {
                 event_id: Uuid::now_v7(),
                 user_id,
                 escrow_id: None,
                 kind: ACCOUNT_NOTICE.to_owned(),
-                payload: payload.to_string(),
+                payload: notice.payload().to_string(),
             };
             let event = InsertEvent::encode(event, self.at);
             diesel::insert_into(events::table).values(&event).execute(conn)?;
