@@ -157,6 +157,8 @@ concerns! {
         "AEGIS_RULING_HOURS" = "168" => ruling_hours: u32, between(1, 2160);
         /// Cases at once of arbiters who name no number, 0 to 10000.
         "AEGIS_ARBITER_CAPACITY" = "100" => arbiter_capacity: u32, between(0, 10_000);
+        /// Escrows that one person may have begun that are not paid for, 1 to 10000: each takes room of an arbiter's.
+        "AEGIS_UNFUNDED_ESCROWS" = "20" => unfunded: u32, between(1, 10_000);
         /// Hours after which an arbiter whose program was not heard is assigned nothing, and people with money at stake are told, 1 to
         /// 720.
         "AEGIS_ARBITER_SILENT_HOURS" = "24" => arbiter_silent_hours: u32, between(1, 720);

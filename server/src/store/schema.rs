@@ -283,6 +283,8 @@ table! {
     assignments (escrow_id) {
         escrow_id -> Binary,
         arbiter_id -> Binary,
+        creator_id -> Binary,
+        other_id -> Binary,
         at -> BigInt,
         replaces -> Nullable<Binary>,
         choice -> Text,

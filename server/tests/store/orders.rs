@@ -239,6 +239,7 @@ async fn endings(url: &DatabaseUrl, store: &Store) {
             declined: Vec::new(),
             silent_before: now(),
             capacity: 1_000,
+            most_unfunded: 1_000,
         };
         let Assigned::To { escrow, .. } = store.assign(sought).await.unwrap() else { panic!("nobody") };
         let mut commit = Commit { replaces, ..escrow_of(&next, arbiter) };
