@@ -10,8 +10,8 @@ use aegis_common::time::Timestamp;
 use aegis_common::username::is_username;
 use aegis_common::wire::list::{
     Direction, EscrowCount, EscrowCounts, EscrowItem, EscrowPage, EscrowSort, MAX_TEXT, MAX_WORDS, Statuses,
-    words,
 };
+use aegis_common::words::words;
 use serde::Serialize;
 
 use super::cursor;
