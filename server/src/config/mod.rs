@@ -192,6 +192,9 @@ concerns! {
         /// What may be called although it is not on the public internet: addresses, networks (10.1.0.0/16) and names of hosts,
         /// separated by commas; at most 64. Everybody with an account can then have it called, and reads a part of its answers.
         "AEGIS_OUTSIDE_ALLOW" = "" => allow: Vec<Allowed>, allowed;
+        /// What is not called although it is on the public internet, written as in AEGIS_OUTSIDE_ALLOW, which it overrides. This
+        /// machine's own addresses need not be named, unless others translate them.
+        "AEGIS_OUTSIDE_DENY" = "" => deny: Vec<Allowed>, allowed;
         /// Tor's SOCKS port, e.g. socks5h://127.0.0.1:9050: for .onion hosts, and for who chose to be served over Tor. Without it
         /// neither is called.
         "AEGIS_TOR_PROXY" = "" => tor_proxy: Option<Url>, tor_proxy;
