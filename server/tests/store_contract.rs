@@ -80,7 +80,7 @@ async fn contract(url: &DatabaseUrl) {
     arbiters::arbiters(&store).await;
     credentials::credentials(url, &store).await;
     outside::outside(url, &store).await;
-    market::market(&store).await;
+    market::market(url, &store).await;
     orders::orders(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;

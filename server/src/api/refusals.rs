@@ -168,6 +168,12 @@ impl From<MarketError> for ApiError {
                     ..Self::new(Code::StaleVersion, error.to_string())
                 };
             }
+            MarketError::Limited { seconds } => {
+                return Self {
+                    retry_after: Some(seconds),
+                    ..Self::new(Code::RateLimited, error.to_string())
+                };
+            }
             MarketError::Inconsistent(_) => return Self::failure(Code::Internal, &error),
             MarketError::Unknown => return Self::of(Code::NotFound),
             MarketError::IdempotencyConflict => return Self::of(Code::IdempotencyConflict),

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::actors::message::{Create, Refusal};
 use crate::arbiters::event_id;
 use crate::escrows::{DraftError, Drafts};
+use crate::market;
 use crate::store::{NewEvent, Store, StoreError};
 
 /// The consumer's name in the database.
@@ -111,7 +112,11 @@ impl Successors {
             };
             match again.and_then(|pause| self.clock.now().checked_add(pause).ok()) {
                 Some(at) => self.store.want_arbiter(id, at).await?,
-                None => self.store.close_vacancy(id).await?,
+                None => {
+                    let orders = self.store.orders_following(vec![id]).await?;
+                    let told = orders.iter().flat_map(market::called_off).collect();
+                    self.store.close_vacancy(id, told, self.clock.now()).await?;
+                }
             }
         }
         Ok(())

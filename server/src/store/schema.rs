@@ -408,9 +408,18 @@ table! {
         quantity -> BigInt,
         price -> BigInt,
         stage -> Text,
+        status -> Nullable<Text>,
         contract -> Nullable<Text>,
         key -> Text,
         created_at -> BigInt,
+    }
+}
+
+table! {
+    ratings (user_id) {
+        user_id -> Binary,
+        reviews -> BigInt,
+        stars -> BigInt,
     }
 }
 
@@ -462,6 +471,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     passkeys,
     prekeys,
     profiles,
+    ratings,
     reset_signatures,
     reviews,
     seal_keys,

@@ -8,7 +8,7 @@ use aegis_common::escrow::state::{CalledOff, Status};
 use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
-use aegis_common::time::{Clock, SignedDuration};
+use aegis_common::time::{Clock, SignedDuration, Timestamp};
 use aegis_common::wire::account::AccountRole;
 use aegis_common::wire::arbiter::{ArbiterPage, ArbiterView, AssignmentView, DisputePage};
 use aegis_common::wire::escrow::EscrowView;
@@ -288,8 +288,7 @@ async fn who_is_no_arbiter_any_more_gets_no_case_and_keeps_those_it_has() {
     let mut named = server.order(&seller);
     named["arbiter"] = json!(ada.name);
     problem(server.create(&buyer, "named", &named).send().await.unwrap(), Code::UnknownUser).await;
-    let beat =
-        async || server.post("/api/v1/me/arbiter/heartbeat", &ada, &json!({})).send().await.unwrap();
+    let beat = async || server.post("/api/v1/me/arbiter/heartbeat", &ada, &json!({})).send().await.unwrap();
     assert_eq!(beat().await.status(), StatusCode::NO_CONTENT);
     let disputed = server.disputed(case.id).await;
     let page: DisputePage = server.found("/api/v1/disputes", &ada).await;
@@ -338,7 +337,9 @@ async fn of_edits_at_once_one_takes_the_place() {
     let all = futures_util::future::join_all(edits).await;
     let made = all.iter().filter(|(_, status)| *status == StatusCode::CREATED).count();
     assert!(made <= 1, "{all:?}");
-    assert!(all.iter().all(|(_, status)| !status.is_server_error() || *status == StatusCode::SERVICE_UNAVAILABLE));
+    assert!(
+        all.iter().all(|(_, status)| !status.is_server_error() || *status == StatusCode::SERVICE_UNAVAILABLE)
+    );
     // Whoever was told to try again does, and then one has the place.
     if made == 0 {
         let sent = server.create(&buyer, "again", &all[0].0).send().await.unwrap();
@@ -451,4 +452,33 @@ async fn a_silent_arbiter_with_money_at_stake_is_told_once_of_each_silence() {
     server.clock.advance(SignedDuration::from_hours(25));
     server.state.arbiters.watch().await.unwrap();
     assert_eq!(told(&buyer).await, 2);
+}
+
+/// Of two servers that find out at once that an arbiter has declined, one makes the escrow that takes the place.
+#[actix_web::test]
+async fn two_servers_on_one_database_replace_an_arbiter_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let at = [("AEGIS_DATA_DIR", data.to_str().unwrap())];
+    let servers = [server_with(&at, Timing::default()).await, server_with(&at, Timing::default()).await];
+    let [server, _] = &servers;
+    let [buyer, seller, ada] = server.people().await;
+    server.person("Zoe-arbiter", 4, AccountRole::Arbiter).await;
+    server.person("Yan-arbiter", 5, AccountRole::Arbiter).await;
+    let mut order = server.order(&seller);
+    order["arbiter"] = json!(ada.name);
+    for n in 0..5 {
+        let sent = server.create(&buyer, &n.to_string(), &order).send().await.unwrap();
+        let first: EscrowView = sent.json().await.unwrap();
+        post(server, &first, &ada, &declining(&first, Role::Arbiter, &ada)).await;
+        let second = successor(server, &buyer, first.id).await;
+        assert_ne!(second.contract.arbiter.user_id, ada.view.id);
+        until("it is done", async || {
+            server.state.store.vacancies(Timestamp::MAX, 10).await.unwrap().is_empty()
+        })
+        .await;
+        let replaced = server.told(&seller, "EscrowReplaced").await;
+        assert_eq!(replaced.len(), n + 1, "{replaced:?}");
+    }
+    assert_eq!(server.told(&buyer, "EscrowInit").await.len(), 10);
 }

@@ -102,9 +102,7 @@ impl TestServer {
             Status::CompletedRefunded => paid(Outcome::Refund),
             Status::Settling => Phase::Settling(settled(Outcome::Refund)),
             Status::Expired => Phase::Expired,
-            Status::Disputed => {
-                Phase::Disputed { by: Role::Buyer, statement: Hash32([8; 32]), since: now }
-            }
+            Status::Disputed => Phase::Disputed { by: Role::Buyer, statement: Hash32([8; 32]), since: now },
             _ => escrow.phase,
         };
         let event = |user_id| NewEvent {
@@ -309,4 +307,17 @@ async fn listings_that_are_not_in_order_are_refused() {
         let path = format!("/api/v1/listings?{query}");
         problem(server.get(&path, &seller).send().await.unwrap(), code).await;
     }
+}
+
+#[actix_web::test]
+async fn listings_are_made_a_hundred_at_once_and_then_one_a_minute() {
+    let server = server().await;
+    let [_, seller, _] = server.people().await;
+    for n in 0..100 {
+        server.listed(&seller, &n.to_string()).await;
+    }
+    let refused = problem(server.offer(&seller, "more", &offer()).send().await.unwrap(), Code::RateLimited);
+    assert_eq!(refused.await.code, "rate_limited");
+    server.clock.advance(SignedDuration::from_secs(60));
+    server.listed(&seller, "more").await;
 }

@@ -241,7 +241,7 @@ async fn places(store: &Store) {
     store.want_arbiter(old.escrow.id, later).await.unwrap();
     assert!(store.vacancies(now(), 10).await.unwrap().is_empty());
     assert_eq!(store.vacancies(later, 10).await.unwrap(), [old.escrow.id]);
-    store.close_vacancy(old.escrow.id).await.unwrap();
+    store.close_vacancy(old.escrow.id, Vec::new(), later).await.unwrap();
     assert!(store.vacancies(later, 10).await.unwrap().is_empty());
 }
 

@@ -239,17 +239,18 @@ fn choice(
     making: &Making,
 ) -> Result<Choice, StoreError> {
     let partners = partners(conn, sought.traders, making)?;
-    let candidates = found.iter().map(|ArbiterRow { user, offer, seen_at, assigned_at, open, .. }| Candidate {
-        user_id: user.id,
-        username: user.username.clone(),
-        open: open + making.count(|escrow| escrow.arbiter == user.id),
-        capacity: offer.capacity.unwrap_or(sought.capacity),
-        idle_since: assigned_at.unwrap_or(user.created_at),
-        seen_at: *seen_at,
-        accepting: offer.accepting,
-        trades_with_party: partners.contains(&user.id),
-        declined: sought.declined.contains(&user.id),
-    });
+    let candidates =
+        found.iter().map(|ArbiterRow { user, offer, seen_at, assigned_at, open, .. }| Candidate {
+            user_id: user.id,
+            username: user.username.clone(),
+            open: open + making.count(|escrow| escrow.arbiter == user.id),
+            capacity: offer.capacity.unwrap_or(sought.capacity),
+            idle_since: assigned_at.unwrap_or(user.created_at),
+            seen_at: *seen_at,
+            accepting: offer.accepting,
+            trades_with_party: partners.contains(&user.id),
+            declined: sought.declined.contains(&user.id),
+        });
     Ok(Choice {
         format: Choice::FORMAT,
         at: sought.at,
@@ -289,11 +290,7 @@ fn arbitrates(conn: &mut Conn, sought: &Sought, making: &Making) -> Result<bool,
 }
 
 /// Everybody who trades with one of the two in an escrow that is not over, or is being made.
-fn partners(
-    conn: &mut Conn,
-    traders: [UserId; 2],
-    making: &Making,
-) -> Result<HashSet<UserId>, StoreError> {
+fn partners(conn: &mut Conn, traders: [UserId; 2], making: &Making) -> Result<HashSet<UserId>, StoreError> {
     let ids = traders.map(|id| DbUuid::from(id.0));
     let open = || escrows::table.filter(sql::<Bool>(OPEN));
     let sellers = open().filter(escrows::buyer_id.eq_any(ids)).select(escrows::seller_id).distinct();
