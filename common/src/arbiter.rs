@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::UserId;
-use crate::time::Timestamp;
+use crate::time::{SignedDuration, Timestamp};
 
 /// Bounds on what an arbiter says of itself.
 pub mod bounds {
@@ -23,7 +23,7 @@ pub struct Candidate {
     pub user_id: UserId,
     /// Its name.
     pub username: String,
-    /// Its escrows that are not over, and those that are being made.
+    /// Its cases: escrows that are not over, disputed ones among them, and those that are being made.
     pub open: u64,
     /// How many it takes on.
     pub capacity: u32,
@@ -77,6 +77,89 @@ pub struct Choice {
     pub candidates: Vec<Candidate>,
 }
 
+/// The choice as all parties of the escrow may see it: enough to make it again, and nothing of whom anybody else trades with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownChoice {
+    /// Version of this format: 1.
+    pub format: u8,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Who is to trade: the creator and the other.
+    pub traders: [UserId; 2],
+    /// Whether the traders named their arbiter: then it is the only candidate.
+    pub named: bool,
+    /// How many candidates there were.
+    pub considered: u64,
+    /// The best of them, in the order in which they would be taken.
+    pub candidates: Vec<ShownCandidate>,
+}
+
+/// A candidate as all parties may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ShownCandidate {
+    /// Who.
+    pub user_id: UserId,
+    /// Its name.
+    pub username: String,
+    /// Its cases.
+    pub open: u64,
+    /// When it was last assigned one, or registered.
+    pub idle_since: Timestamp,
+    /// Why it can't be had, if it can't.
+    pub barred: Option<ShownBar>,
+}
+
+/// Why a candidate can't be had, as far as it concerns the parties of this escrow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ShownBar {
+    /// It is one of the traders.
+    Party,
+    /// It declined, or did not answer.
+    Declined,
+    /// Anything else: which it is would tell of others.
+    Unavailable,
+}
+
+impl From<Bar> for ShownBar {
+    fn from(bar: Bar) -> Self {
+        match bar {
+            Bar::Party => Self::Party,
+            Bar::Declined => Self::Declined,
+            Bar::Conflict | Bar::NotAccepting | Bar::Full | Bar::Silent => Self::Unavailable,
+        }
+    }
+}
+
+impl ShownChoice {
+    /// Whoever gets it, by the rule of [`Choice::chosen`].
+    pub fn chosen(&self) -> Option<&ShownCandidate> {
+        let free = self.candidates.iter().filter(|candidate| candidate.barred.is_none());
+        free.min_by_key(|candidate| (candidate.open, candidate.idle_since, candidate.user_id))
+    }
+}
+
+/// Whoever was last heard before this is silent: heard for so long of the time in which a server ran. `outages` are the times in
+/// which none did, the newest first.
+pub fn silent_before(
+    now: Timestamp,
+    silent: SignedDuration,
+    outages: &[(Timestamp, Timestamp)],
+) -> Timestamp {
+    let (mut until, mut left) = (now, silent);
+    for (began, ended) in outages {
+        let ran = until.duration_since(*ended).max(SignedDuration::ZERO);
+        if ran >= left {
+            break;
+        }
+        left = left.saturating_sub(ran);
+        until = until.min(*began);
+    }
+    until.saturating_sub(left).unwrap_or(Timestamp::MIN)
+}
+
 impl Choice {
     /// The format this program writes.
     pub const FORMAT: u8 = 1;
@@ -100,6 +183,26 @@ impl Choice {
     pub fn chosen(&self) -> Option<&Candidate> {
         let free = self.candidates.iter().filter(|candidate| self.bar(candidate).is_none());
         free.min_by_key(|candidate| (candidate.open, candidate.idle_since, candidate.user_id))
+    }
+
+    /// What all parties may see of it.
+    pub fn shown(self) -> ShownChoice {
+        let bars: Vec<_> = self.candidates.iter().map(|candidate| self.bar(candidate)).collect();
+        let shown = self.candidates.into_iter().zip(bars).map(|(candidate, bar)| ShownCandidate {
+            user_id: candidate.user_id,
+            username: candidate.username,
+            open: candidate.open,
+            idle_since: candidate.idle_since,
+            barred: bar.map(ShownBar::from),
+        });
+        ShownChoice {
+            format: self.format,
+            at: self.at,
+            traders: self.traders,
+            named: self.named,
+            considered: self.considered,
+            candidates: shown.collect(),
+        }
     }
 
     /// The same with no more candidates than are kept: those who can be had first, in the order of the rule.
@@ -188,6 +291,30 @@ mod tests {
         assert_eq!(choice(vec![]).chosen(), None);
     }
 
+    #[test]
+    fn time_in_which_no_server_ran_is_nobodys_silence() {
+        let ago = |hours: i64| NOW - SignedDuration::from_hours(hours);
+        let day = SignedDuration::from_hours(24);
+        assert_eq!(silent_before(NOW, day, &[]), ago(24));
+        assert_eq!(silent_before(NOW, day, &[(ago(50), ago(2))]), ago(72));
+        assert_eq!(silent_before(NOW, day, &[(ago(10), ago(5)), (ago(50), ago(20))]), ago(59));
+        assert_eq!(silent_before(NOW, day, &[(ago(90), ago(30))]), ago(24), "before it all");
+        assert_eq!(silent_before(NOW, day, &[(ago(1), ago(-1))]), ago(25), "a clock that went back");
+    }
+
+    /// Of two that can't be had, one because it trades with a party and one because it pauses, nobody learns which is which.
+    #[test]
+    fn what_is_shown_of_a_choice_says_nothing_of_whom_others_trade_with() {
+        let pausing = Candidate { accepting: false, ..candidate(10) };
+        let partner = Candidate { trades_with_party: true, ..candidate(10) };
+        let shown = |candidate| choice(vec![candidate, super::tests::candidate(11)]).shown();
+        assert_eq!(shown(pausing), shown(partner));
+        let choice = choice(vec![Candidate { declined: true, ..candidate(10) }, candidate(11)]);
+        let shown = choice.clone().shown();
+        assert_eq!(shown.candidates[0].barred, Some(ShownBar::Declined));
+        assert_eq!(shown.chosen().map(|one| one.user_id), choice.chosen().map(|one| one.user_id));
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
@@ -208,6 +335,8 @@ mod tests {
             let recorded = whole.recorded();
             prop_assert!(recorded.candidates.len() <= Choice::RECORDED);
             prop_assert_eq!(recorded.chosen(), chosen.as_ref());
+            let shown = recorded.clone().shown();
+            prop_assert_eq!(shown.chosen().map(|one| one.user_id), chosen.as_ref().map(|one| one.user_id));
             if chosen.is_some() {
                 prop_assert_eq!(recorded.candidates.first(), chosen.as_ref());
             }

@@ -68,7 +68,7 @@ codes! {
     Unavailable "unavailable" 503 "A part of the server is not available; nothing was changed.";
     Internal "internal" 500 "Something went wrong inside the server; nothing was acknowledged.";
     NoArbiter "no_arbiter" 409 "No arbiter is available for these parties.";
-    ConflictOfInterest "conflict_of_interest" 409 "That arbiter trades with one of the parties.";
+    ConflictOfInterest "conflict_of_interest" 409 "Arbiters do not trade with the parties of their escrows.";
     UnknownUser "unknown_user" 422 "One of the named users does not exist or cannot take that part.";
     // What is called outside
     UrlNotAllowed "url_not_allowed" 422 "The server does not call that address.";

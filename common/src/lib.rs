@@ -21,3 +21,4 @@ pub mod testing;
 pub mod time;
 pub mod username;
 pub mod wire;
+pub mod words;

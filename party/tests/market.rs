@@ -96,6 +96,7 @@ fn serving(contract: Arc<Mutex<Option<Contract>>>, sent: Sent) -> Liar {
             ("GET", "/orders") => {
                 json(json!(OrderPage { orders: vec![order(EscrowId(Uuid::nil()), 2)], next: None }))
             }
+            (_, path) if path.starts_with("/reviews/") => json(json!(opinion())),
             (_, path) if path.ends_with("/reviews") => match request.method.as_str() {
                 "POST" => json(json!(opinion())),
                 _ => json(json!(ReviewPage {
@@ -271,6 +272,18 @@ fn listings_orders_and_reviews_are_asked_for_as_the_person_says() {
     assert_eq!((method.as_str(), path), ("POST", format!("/escrows/{escrow}/reviews")));
     assert_eq!(body, json!({ "subject": "seller", "stars": 4, "text": "Good" }));
     assert!(!aegis(folder.path(), &["review", &escrow, "seller", "--stars", "6"]).status.success());
+    let id = opinion().id.to_string();
+    let (_, (method, path, body)) = run(&["review-edit", &id, "--stars", "3"]);
+    assert_eq!((method.as_str(), path), ("PATCH", format!("/reviews/{id}")));
+    assert_eq!(body, json!({ "stars": 3 }));
+    let (_, (method, path, body)) = run(&["review-answer", &id, "--text", "Thanks"]);
+    assert_eq!((method.as_str(), path), ("PUT", format!("/reviews/{id}/answer")));
+    assert_eq!(body, json!({ "text": "Thanks" }));
+    let (_, (method, path, body)) = run(&["review-hide", &id, "--reason", "slander"]);
+    assert_eq!((method.as_str(), path), ("PUT", format!("/reviews/{id}/hidden")));
+    assert_eq!(body, json!({ "reason": "slander" }));
+    let (_, (method, ..)) = run(&["review-hide", &id]);
+    assert_eq!(method, "DELETE");
     let (said, (_, path, _)) = run(&["reviews", "seller"]);
     assert_eq!(path, "/users/seller/reviews?limit=50");
     assert!(said.contains("4.00 of 5") && said.contains("hidden: slander"), "{said}");

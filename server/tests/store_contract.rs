@@ -84,7 +84,7 @@ async fn contract(url: &DatabaseUrl) {
     outside::outside(url, &store).await;
     operator::operator(url, &store).await;
     operator::inbox(&store).await;
-    market::market(&store).await;
+    market::market(url, &store).await;
     orders::orders(url, &store).await;
     secrets(url, &store).await;
     whole::unwatching(&store).await;

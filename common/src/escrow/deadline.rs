@@ -91,6 +91,20 @@ impl Escrow {
         });
     }
 
+    /// The same as it is to be taken that was stored before answers had deadlines and last changed at `since`: what is asked for is
+    /// awaited from then on.
+    pub fn awaiting(mut self, since: Timestamp) -> Self {
+        let disputed = match self.phase {
+            Phase::Disputed { by, since, .. } => Some((by, since)),
+            _ => None,
+        };
+        self.disputed_by = self.disputed_by.or(disputed.map(|(by, _)| by));
+        if self.awaited.is_none() {
+            self.await_anew(None, disputed.map_or(since, |(_, since)| since));
+        }
+        self
+    }
+
     /// The same without the deadline that has lapsed; a ruling is reminded of again and again.
     pub(super) fn lapsed(&self, now: Timestamp) -> Self {
         let again = self.asked().filter(|asked| *asked == Asked::Ruling);

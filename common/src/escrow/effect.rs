@@ -103,6 +103,9 @@ pub enum Notice {
         /// Which.
         by: EscrowId,
     },
+    /// Nobody can be had at the moment to take the place of the arbiter who would not. It is tried again and again until the
+    /// escrow would have expired.
+    ArbiterWanted {},
     /// The arbiter's program has not been heard for long, while money depends on it.
     ArbiterSilent {
         /// Since when.
@@ -154,6 +157,7 @@ impl Notice {
             Self::AnswerOverdue { .. } => "AnswerOverdue",
             Self::EscrowCalledOff { .. } => "EscrowCalledOff",
             Self::EscrowReplaced { .. } => "EscrowReplaced",
+            Self::ArbiterWanted {} => "ArbiterWanted",
             Self::ArbiterSilent { .. } => "ArbiterSilent",
             Self::SignersAsked { .. } => "SignersAsked",
             Self::PayoutSeen { .. } => "PayoutSeen",

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::escrow::AmountView;
-use crate::arbiter::Choice;
+use crate::arbiter::ShownChoice;
 use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
 use crate::time::Timestamp;
@@ -77,7 +77,7 @@ pub struct AssignmentView {
     /// The escrow whose place it takes.
     pub replaces: Option<EscrowId>,
     /// What the choice rests on.
-    pub choice: Choice,
+    pub choice: ShownChoice,
 }
 
 /// A dispute in the queue.

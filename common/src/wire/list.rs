@@ -13,18 +13,6 @@ pub const MAX_TEXT: usize = 200;
 /// Words in a text to search for.
 pub const MAX_WORDS: usize = 8;
 
-/// The words of a text: its letters and digits in lower case, each word once, in the order of their first appearance.
-pub fn words(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    let lower = text.to_lowercase();
-    for word in lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
-        if !found.iter().any(|known| known == word) {
-            found.push(word.to_owned());
-        }
-    }
-    found
-}
-
 /// What a list is sorted by. Equal ones follow the time of creation, then the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -228,19 +216,13 @@ pub struct EscrowCount {
     pub role: Role,
     /// Where they are in their lives.
     pub status: Status,
-    /// How many.
+    /// How many; 10000 stands for as many or more.
     pub count: u64,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_letters_and_digits_in_lower_case_each_once() {
-        assert_eq!(words("Red bike, 26\" — RED_Ölfarbe 100%"), ["red", "bike", "26", "ölfarbe", "100"]);
-        assert!(words(" -_%' ").is_empty());
-    }
 
     #[test]
     fn statuses_are_named_one_by_one_or_in_groups() {

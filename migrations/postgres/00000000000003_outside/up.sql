@@ -18,7 +18,7 @@ CREATE TABLE webhooks (
     created_at   BIGINT  NOT NULL
 );
 CREATE INDEX webhooks_user ON webhooks (user_id);
-CREATE INDEX webhooks_due ON webhooks (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX webhooks_due ON webhooks (due_at) WHERE enabled AND due_at IS NOT NULL;
 
 -- One call each, with its last attempt. `seq` is their order. An event has one delivery for each webhook beside those its owner
 -- asked for; a ping has no event.

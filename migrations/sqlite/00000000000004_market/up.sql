@@ -17,6 +17,7 @@ CREATE TABLE listings (
 );
 CREATE INDEX listings_new ON listings (status, id);
 CREATE INDEX listings_price ON listings (status, price, id);
+CREATE INDEX listings_closed ON listings (updated_at) WHERE status = 'closed';
 CREATE INDEX listings_seller ON listings (seller_id, status, id);
 CREATE INDEX listings_seller_price ON listings (seller_id, status, price, id);
 
@@ -41,14 +42,21 @@ CREATE TABLE orders (
     price      BIGINT NOT NULL CHECK (price > 0),
     -- opening: its escrow is yet to be made; undone: it never will be; open; sold; returned: it ended without a sale.
     stage      TEXT   NOT NULL CHECK (stage IN ('opening', 'undone', 'open', 'sold', 'returned')),
+    -- What people are told of it: as its escrow goes, but PENDING while another takes the place of one that was called off.
+    -- NULL until it has an escrow.
+    status     TEXT,
     -- The contract that the escrow is to be made of, and the key of the request, while it is opening.
     contract   TEXT,
     key        TEXT   NOT NULL,
     created_at BIGINT NOT NULL
 );
 CREATE INDEX orders_buyer ON orders (buyer_id, id);
+CREATE INDEX orders_buyer_status ON orders (buyer_id, status, id);
+CREATE INDEX orders_buyer_listing ON orders (buyer_id, listing_id, id);
 CREATE INDEX orders_seller ON orders (seller_id, id);
+CREATE INDEX orders_seller_status ON orders (seller_id, status, id);
 CREATE INDEX orders_listing ON orders (listing_id, id);
+CREATE INDEX orders_listing_status ON orders (listing_id, status, id);
 CREATE INDEX orders_opening ON orders (created_at) WHERE stage = 'opening';
 CREATE INDEX orders_held ON orders (buyer_id) WHERE stage IN ('opening', 'open');
 
@@ -72,4 +80,10 @@ CREATE TABLE reviews (
     CHECK ((answer IS NULL) = (answered_at IS NULL))
 );
 CREATE INDEX reviews_subject ON reviews (subject_id, id);
-CREATE INDEX reviews_stars ON reviews (subject_id, stars) WHERE hidden IS NULL;
+
+-- How many reviews of somebody are not hidden, and the sum of their stars.
+CREATE TABLE ratings (
+    user_id BLOB   NOT NULL PRIMARY KEY REFERENCES users (id),
+    reviews BIGINT NOT NULL CHECK (reviews >= 0),
+    stars   BIGINT NOT NULL CHECK (stars >= 0)
+);

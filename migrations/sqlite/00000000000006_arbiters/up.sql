@@ -11,10 +11,12 @@ CREATE TABLE arbiters (
 );
 CREATE INDEX arbiters_seen ON arbiters (seen_at);
 
--- Whom the server chose, and from what. A row may stand before its escrow does.
+-- For whom the server chose whom, and from what. A row may stand before its escrow does.
 CREATE TABLE assignments (
     escrow_id  BLOB   NOT NULL PRIMARY KEY CHECK (length(escrow_id) = 16),
     arbiter_id BLOB   NOT NULL REFERENCES users (id),
+    creator_id BLOB   NOT NULL REFERENCES users (id),
+    other_id   BLOB   NOT NULL REFERENCES users (id),
     at         BIGINT NOT NULL,
     replaces   BLOB   UNIQUE REFERENCES escrows (id),
     choice     TEXT   NOT NULL
@@ -39,6 +41,11 @@ CREATE TABLE heartbeat (
     at   BIGINT NOT NULL
 );
 
+-- Disputes from before rulings had deadlines: they are due a week after they last changed.
+UPDATE escrows SET wake_at = updated_at + 604800000 WHERE status = 'DISPUTED' AND wake_at IS NULL;
+
+-- What somebody has begun and nobody has paid for.
+CREATE INDEX escrows_unfunded ON escrows (creator_id) WHERE status = 'PENDING_FUNDING';
 CREATE INDEX escrows_open_arbiter ON escrows (arbiter_id)
     WHERE status NOT IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT', 'EXPIRED', 'CANCELLED');
 CREATE INDEX escrows_open_buyer ON escrows (buyer_id)

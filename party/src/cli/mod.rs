@@ -87,6 +87,12 @@ enum Command {
     Orders(order::Orders),
     /// Review the other trader, or the arbiter, of an escrow that is paid out.
     Review(review::Review),
+    /// Change a review of yours, within 14 days.
+    ReviewEdit(review::Edit),
+    /// Answer a review of you, once.
+    ReviewAnswer(review::Answer),
+    /// Hide a review, or show it again; for operators.
+    ReviewHide(review::Hide),
     /// List the reviews of an account.
     Reviews(review::Reviews),
     /// Make an escrow.
@@ -340,6 +346,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Order(order) => order::order(context, order).await,
         Command::Orders(orders) => order::orders(context, orders).await,
         Command::Review(review) => review::review(context, review).await,
+        Command::ReviewEdit(edit) => review::edit(context, edit).await,
+        Command::ReviewAnswer(answer) => review::answer(context, answer).await,
+        Command::ReviewHide(hide) => review::hide(context, hide).await,
         Command::Reviews(reviews) => review::reviews(context, reviews).await,
         Command::Create(create) => trade::create(context, create).await,
         Command::List(list) => list::list(context, &list).await,

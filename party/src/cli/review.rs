@@ -3,7 +3,7 @@
 use aegis_common::ids::{EscrowId, ReviewId};
 use aegis_common::role::Role;
 use aegis_common::username::is_username;
-use aegis_common::wire::market::{ReviewRequest, ReviewView};
+use aegis_common::wire::market::{AnswerRequest, HideRequest, ReviewChange, ReviewRequest, ReviewView};
 use clap::{Args, ValueEnum};
 
 use super::{Context, output};
@@ -36,6 +36,36 @@ pub enum Reviewed {
 }
 
 #[derive(Args)]
+pub struct Edit {
+    /// Its id, as `reviews` shows it.
+    review: ReviewId,
+    /// 1 to 5; as it was where left out.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=5), required_unless_present = "text")]
+    stars: Option<u8>,
+    /// What you have to say; as it was where left out.
+    #[arg(long)]
+    text: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Answer {
+    /// Its id, as `reviews` shows it.
+    review: ReviewId,
+    /// What you have to say to it.
+    #[arg(long)]
+    text: String,
+}
+
+#[derive(Args)]
+pub struct Hide {
+    /// Its id, as `reviews` shows it.
+    review: ReviewId,
+    /// Why, for everybody to read in its place; without, it is shown again.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args)]
 pub struct Reviews {
     /// The account's name.
     name: String,
@@ -49,8 +79,9 @@ pub struct Reviews {
 
 fn opinion(review: &ReviewView) -> String {
     let head = format!(
-        "{}  {}  {} of {} ({})",
+        "{}  {}  {}  {} of {} ({})",
         review.created_at,
+        review.id,
         review.stars.map_or_else(|| "hidden".to_owned(), |stars| "*".repeat(stars.into())),
         review.reviewer,
         review.subject,
@@ -70,7 +101,27 @@ pub async fn review(context: &Context, review: Review) -> Result<(), EngineError
     };
     let body = ReviewRequest { subject, stars: review.stars, text: review.text };
     let made = context.desk()?.client.review(review.escrow, &body).await?;
-    output::result(context.json, &made, || opinion(&made));
+    show(context, &made);
+    Ok(())
+}
+
+fn show(context: &Context, review: &ReviewView) {
+    output::result(context.json, review, || opinion(review));
+}
+
+pub async fn edit(context: &Context, Edit { review, stars, text }: Edit) -> Result<(), EngineError> {
+    show(context, &context.desk()?.client.change_review(review, &ReviewChange { stars, text }).await?);
+    Ok(())
+}
+
+pub async fn answer(context: &Context, Answer { review, text }: Answer) -> Result<(), EngineError> {
+    show(context, &context.desk()?.client.answer_review(review, &AnswerRequest { text }).await?);
+    Ok(())
+}
+
+pub async fn hide(context: &Context, Hide { review, reason }: Hide) -> Result<(), EngineError> {
+    let body = reason.map(|reason| HideRequest { reason });
+    show(context, &context.desk()?.client.hide_review(review, body.as_ref()).await?);
     Ok(())
 }
 

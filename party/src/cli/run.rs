@@ -162,7 +162,7 @@ async fn beat(client: &Client) {
     loop {
         // Whoever is no arbiter has nothing to tell, until it is made one: one small request an hour finds out.
         let pause = match client.heartbeat().await {
-            Err(error) if error.code() == Some(Code::Forbidden) => 60 * BEAT,
+            Err(error) if matches!(error.code(), Some(Code::Forbidden | Code::NotFound)) => 60 * BEAT,
             // The engine tells of a server that is away.
             _ => BEAT,
         };

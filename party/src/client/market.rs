@@ -1,9 +1,9 @@
 //! Listings, orders, reviews.
 
-use aegis_common::ids::{EscrowId, ListingId};
+use aegis_common::ids::{EscrowId, ListingId, ReviewId};
 use aegis_common::wire::market::{
-    ListingChange, ListingPage, ListingRequest, ListingView, OrderPage, OrderRequest, OrderView, ReviewPage,
-    ReviewRequest, ReviewView,
+    AnswerRequest, HideRequest, ListingChange, ListingPage, ListingRequest, ListingView, OrderPage,
+    OrderRequest, OrderView, ReviewChange, ReviewPage, ReviewRequest, ReviewView,
 };
 use reqwest::header::IF_MATCH;
 use reqwest::{Method, Url};
@@ -67,6 +67,38 @@ impl Client {
     /// Reviews somebody in an escrow.
     pub async fn review(&self, escrow: EscrowId, body: &ReviewRequest) -> Result<ReviewView, ClientError> {
         let request = self.request(Method::POST, &format!("/escrows/{escrow}/reviews")).json(body);
+        json(self.call(request).await?).await
+    }
+
+    /// Changes a review of one's own, as it is now.
+    pub async fn change_review(
+        &self,
+        id: ReviewId,
+        change: &ReviewChange,
+    ) -> Result<ReviewView, ClientError> {
+        let path = format!("/reviews/{id}");
+        let now: ReviewView = self.get(&path).await?;
+        let request = self.request(Method::PATCH, &path).header(IF_MATCH, now.version).json(change);
+        json(self.call(request).await?).await
+    }
+
+    /// Answers a review of oneself.
+    pub async fn answer_review(&self, id: ReviewId, body: &AnswerRequest) -> Result<ReviewView, ClientError> {
+        let request = self.request(Method::PUT, &format!("/reviews/{id}/answer")).json(body);
+        json(self.call(request).await?).await
+    }
+
+    /// Hides a review for a reason, or shows it again; for operators.
+    pub async fn hide_review(
+        &self,
+        id: ReviewId,
+        body: Option<&HideRequest>,
+    ) -> Result<ReviewView, ClientError> {
+        let path = format!("/reviews/{id}/hidden");
+        let request = match body {
+            Some(body) => self.request(Method::PUT, &path).json(body),
+            None => self.request(Method::DELETE, &path),
+        };
         json(self.call(request).await?).await
     }
 

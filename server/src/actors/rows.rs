@@ -60,6 +60,7 @@ impl Held {
     pub fn from_row(row: EscrowRow) -> Result<Self, Refusal> {
         let escrow: Escrow =
             serde_json::from_str(&row.snapshot).map_err(|error| inconsistent(row.id, error))?;
+        let escrow = escrow.awaiting(row.updated_at);
         if escrow.contract.escrow_id != row.id {
             return Err(inconsistent(row.id, "the snapshot is of another escrow"));
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::body::Body;
-use super::caller::{Arbiters, Caller, Read, Referees};
+use super::caller::{Arbiters, Caller, Login, Read};
 use super::docs::Refused;
 use super::problem::ApiError;
 use super::{State, page};
@@ -79,15 +79,16 @@ pub async fn set_offer(
     Ok(Json(state.arbiters.one(&me.user.username).await?))
 }
 
-/// Say that your program is there. One that was not heard for long is assigned nothing, and people are told.
+/// Say that your program is there. One that was not heard for long is assigned nothing, and people are told. For arbiters, and for
+/// those who are none any more while they have cases.
 #[utoipa::path(
     tag = "arbiters",
     security(("bearer" = [])),
     responses((status = 204), Refused)
 )]
 #[post("/api/v1/me/arbiter/heartbeat")]
-pub async fn heartbeat(caller: Caller<Arbiters>, state: Data<State>) -> Result<HttpResponse, ApiError> {
-    state.arbiters.heard(caller.user()).await?;
+pub async fn heartbeat(caller: Caller<Login>, state: Data<State>) -> Result<HttpResponse, ApiError> {
+    state.arbiters.heard(caller.user(), caller.0.role).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -111,11 +112,12 @@ pub struct DisputeQuery {
 )]
 #[get("/api/v1/disputes")]
 pub async fn disputes(
-    caller: Caller<Referees>,
+    caller: Caller<Login>,
     state: Data<State>,
     query: Query<DisputeQuery>,
 ) -> Result<Json<DisputePage>, ApiError> {
-    let own = (caller.0.role == AccountRole::Arbiter).then(|| caller.user());
+    let all = matches!(caller.0.role, AccountRole::Operator | AccountRole::Admin);
+    let own = (!all).then(|| caller.user());
     let limit = page(query.limit)?;
     Ok(Json(state.arbiters.disputes(own, query.after.as_deref(), limit).await?))
 }

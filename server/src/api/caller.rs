@@ -72,8 +72,6 @@ reach! {
     Trade = Access::key(Scope::Trade);
     /// Arbiters.
     Arbiters = Access::login(&[AccountRole::Arbiter]);
-    /// Arbiters, operators and administrators.
-    Referees = Access::login(&[AccountRole::Arbiter, AccountRole::Operator, AccountRole::Admin]);
     /// Operators and administrators.
     Operators = Access::login(&[AccountRole::Operator, AccountRole::Admin]);
     /// Administrators.

@@ -117,10 +117,13 @@ impl From<DraftError> for ApiError {
     fn from(error: DraftError) -> Self {
         let code = match error {
             DraftError::Store(error) => return error.into(),
-            DraftError::Inconsistent(_) => return Self::failure(Code::Internal, &error),
+            DraftError::Inconsistent(_) | DraftError::Damaged(_) => {
+                return Self::failure(Code::Internal, &error);
+            }
             DraftError::NotATrader => Code::Invalid,
             DraftError::UnknownUser { .. } => Code::UnknownUser,
-            DraftError::Barred(Bar::Conflict) => Code::ConflictOfInterest,
+            DraftError::Conflict | DraftError::Barred(Bar::Conflict) => Code::ConflictOfInterest,
+            DraftError::TooMany => Code::LimitReached,
             DraftError::NoArbiter | DraftError::Barred(_) => Code::NoArbiter,
             DraftError::Replaced(_) => Code::AlreadyDone,
             DraftError::Contract(ref error) => error.code(),
@@ -163,6 +166,12 @@ impl From<MarketError> for ApiError {
                 return Self {
                     current_version: Some(actual),
                     ..Self::new(Code::StaleVersion, error.to_string())
+                };
+            }
+            MarketError::Limited { seconds } => {
+                return Self {
+                    retry_after: Some(seconds),
+                    ..Self::new(Code::RateLimited, error.to_string())
                 };
             }
             MarketError::Inconsistent(_) => return Self::failure(Code::Internal, &error),

@@ -14,6 +14,8 @@ use crate::store::{Store, StoreError};
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// How long the log of deliveries is kept, and what no receiver has taken.
 const DELIVERIES: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// How long a closed listing is kept that nobody has ordered.
+const LISTINGS: SignedDuration = SignedDuration::from_hours(24 * 30);
 /// Longer than any challenge, or the window of a password reset.
 const BEGUN: SignedDuration = SignedDuration::from_hours(1);
 /// Between two readings of the key file: a rotation waits for as long.
@@ -110,6 +112,8 @@ impl House {
         while store.purge_audit(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_notices(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_assignments((ago(3 * KEPT), ago(KEPT)), BATCH).await? == BATCH {}
+        let closed = (ago(LISTINGS + 7 * KEPT), ago(LISTINGS));
+        while store.purge_listings(closed, BATCH).await? == BATCH {}
         while store.purge_invitations(ago(self.audit), BATCH).await? == BATCH {}
         while store.purge_deliveries(ago(DELIVERIES), BATCH).await? == BATCH {}
         Ok(())

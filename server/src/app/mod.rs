@@ -221,7 +221,11 @@ fn terms(config: &Config) -> Terms {
         dust_limit: terms.dust_limit,
         max_network_fee: terms.max_network_fee,
         max_residue: terms.max_residue,
-        arbiters: ArbiterTerms { capacity: config.people.arbiter_capacity, silent: silent(config) },
+        arbiters: ArbiterTerms {
+            capacity: config.people.arbiter_capacity,
+            silent: silent(config),
+            most_unfunded: config.people.unfunded,
+        },
     }
 }
 

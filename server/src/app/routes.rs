@@ -119,8 +119,8 @@ routes! {
     GET "/api/v1/arbiters" => arbiters::list, Read;
     GET "/api/v1/arbiters/{username}" => arbiters::one, Read;
     PUT "/api/v1/me/arbiter" => arbiters::set_offer, Arbiters;
-    POST "/api/v1/me/arbiter/heartbeat" => arbiters::heartbeat, Arbiters;
-    GET "/api/v1/disputes" => arbiters::disputes, Referees;
+    POST "/api/v1/me/arbiter/heartbeat" => arbiters::heartbeat, Login;
+    GET "/api/v1/disputes" => arbiters::disputes, Login;
     POST "/api/v1/escrows/{id}/reviews" => reviews::create, Trade;
     POST "/api/v1/listings" => listings::create, Trade;
     GET "/api/v1/listings" => listings::list, Read;

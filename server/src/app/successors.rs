@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Recipient;
+use aegis_common::escrow::effect::Notice;
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase};
 use aegis_common::hash::Hash32;
-use aegis_common::ids::{EscrowId, UserId};
+use aegis_common::ids::EscrowId;
 use aegis_common::time::{Clock, SignedDuration};
 use serde::Deserialize;
 
 use crate::actors::message::{Create, Refusal};
+use crate::arbiters::event_id;
 use crate::escrows::{DraftError, Drafts};
-use crate::store::{Store, StoreError};
+use crate::market;
+use crate::store::{NewEvent, Store, StoreError};
 
 /// The consumer's name in the database.
 const NAME: &str = "vacancies";
@@ -27,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: SignedDuration = SignedDuration::from_mins(10);
 /// The same after a failure.
 const FAILED: SignedDuration = SignedDuration::from_mins(1);
-/// How many escrows in a row are looked at for arbiters who would not.
-const ANCESTORS: usize = 16;
 
 /// What there is to do it with.
 pub struct Successors {
@@ -94,7 +95,12 @@ impl Successors {
         for id in self.store.vacancies(self.clock.now(), BATCH).await? {
             let again = match self.fill(id).await {
                 Ok(()) => None,
-                Err(Waiting::Draft(DraftError::NoArbiter)) => Some(NOBODY),
+                Err(Waiting::Draft(DraftError::NoArbiter | DraftError::Conflict)) => {
+                    if let Err(error) = self.tell(id).await {
+                        tracing::warn!(escrow = %id, %error, "traders could not be told that nobody arbitrates");
+                    }
+                    Some(NOBODY)
+                }
                 Err(Waiting::Draft(error @ (DraftError::Contract(_) | DraftError::UnknownUser { .. }))) => {
                     tracing::info!(escrow = %id, %error, "nothing takes the place of an escrow");
                     None
@@ -106,7 +112,11 @@ impl Successors {
             };
             match again.and_then(|pause| self.clock.now().checked_add(pause).ok()) {
                 Some(at) => self.store.want_arbiter(id, at).await?,
-                None => self.store.close_vacancy(id).await?,
+                None => {
+                    let orders = self.store.orders_following(vec![id]).await?;
+                    let told = orders.iter().flat_map(market::called_off).collect();
+                    self.store.close_vacancy(id, told, self.clock.now()).await?;
+                }
             }
         }
         Ok(())
@@ -119,7 +129,7 @@ impl Successors {
         if !wanted || old.contract.expires_at <= self.clock.now() {
             return Ok(());
         }
-        let contract = match self.drafts.successor(&old, self.declined(&old).await?).await {
+        let contract = match self.drafts.successor(&old).await {
             Err(DraftError::Replaced(_)) => return Ok(()),
             drafted => drafted?,
         };
@@ -130,19 +140,18 @@ impl Successors {
         Ok(())
     }
 
-    /// Everybody who would not, in this escrow and those whose place it took.
-    async fn declined(&self, old: &Escrow) -> Result<Vec<UserId>, Waiting> {
-        let mut declined = vec![old.contract.arbiter.user_id];
-        let mut before = old.replaces;
-        for _ in 0..ANCESTORS {
-            let Some(id) = before else { break };
-            let Some(escrow) = self.escrow(id).await? else { break };
-            if matches!(escrow.phase, Phase::Cancelled { why } if why.wants_arbiter()) {
-                declined.push(escrow.contract.arbiter.user_id);
-            }
-            before = escrow.replaces;
-        }
-        Ok(declined)
+    /// Tells the traders, once, that nobody can be had.
+    async fn tell(&self, id: EscrowId) -> Result<(), Waiting> {
+        let Some(old) = self.escrow(id).await? else { return Ok(()) };
+        let notice = Notice::ArbiterWanted {};
+        let told = [&old.contract.buyer, &old.contract.seller].map(|trader| NewEvent {
+            event_id: event_id(notice.kind(), id, trader.user_id, old.created_at),
+            user_id: trader.user_id,
+            escrow_id: Some(id),
+            kind: notice.kind().to_owned(),
+            payload: "{}".to_owned(),
+        });
+        Ok(self.store.tell_once(told.into(), self.clock.now()).await?)
     }
 
     async fn escrow(&self, id: EscrowId) -> Result<Option<Escrow>, Waiting> {

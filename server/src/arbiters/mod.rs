@@ -10,10 +10,12 @@ use aegis_common::escrow::state::{Escrow, Phase};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::language::is_language_tag;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
+use aegis_common::wire::account::AccountRole;
 use aegis_common::wire::arbiter::{
     ArbiterPage, ArbiterProfile, ArbiterView, AssignmentView, DisputeItem, DisputePage,
 };
 
+pub use self::standby::event_id;
 use crate::store::{ArbiterRow, EscrowRow, Note, Offer, Store, StoreError};
 
 /// What arbiters get who say nothing else.
@@ -69,19 +71,24 @@ impl Arbiters {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|row| row.user.id);
-        Ok(ArbiterPage { arbiters: rows.into_iter().map(|row| self.view(row)).collect(), next })
+        let silent = self.silent_before().await?;
+        Ok(ArbiterPage { arbiters: rows.into_iter().map(|row| self.view(row, silent)).collect(), next })
     }
 
     /// One by name.
     pub async fn one(&self, username: &str) -> Result<ArbiterView, ArbiterError> {
         let row = self.store.arbiter_by_name(username).await?.ok_or(ArbiterError::NotFound)?;
-        Ok(self.view(row))
+        Ok(self.view(row, self.silent_before().await?))
     }
 
-    fn view(&self, row: ArbiterRow) -> ArbiterView {
+    async fn silent_before(&self) -> Result<Timestamp, StoreError> {
+        self.store.silent_before(self.clock.now(), self.usual.silent).await
+    }
+
+    fn view(&self, row: ArbiterRow, silent_before: Timestamp) -> ArbiterView {
         let ArbiterRow { user, offer, seen_at, open, disputed, .. } = row;
         let capacity = offer.capacity.unwrap_or(self.usual.capacity);
-        let silent = self.clock.now().duration_since(seen_at) > self.usual.silent;
+        let silent = seen_at < silent_before;
         ArbiterView {
             user_id: user.id,
             username: user.username,
@@ -123,8 +130,11 @@ impl Arbiters {
         Ok(self.store.set_offer(user, offer, note).await?)
     }
 
-    /// An arbiter's program is there.
-    pub async fn heard(&self, user: UserId) -> Result<(), ArbiterError> {
+    /// The program of an arbiter is there, or of one who is none any more and has cases still.
+    pub async fn heard(&self, user: UserId, role: AccountRole) -> Result<(), ArbiterError> {
+        if role != AccountRole::Arbiter && !self.store.has_cases(user).await? {
+            return Err(ArbiterError::NotFound);
+        }
         Ok(self.store.heard(user, self.clock.now()).await?)
     }
 
@@ -137,7 +147,7 @@ impl Arbiters {
         let made = self.store.assignment(id).await?.ok_or(ArbiterError::NotFound)?;
         let choice: Choice = serde_json::from_str(&made.choice).map_err(|error| damaged(id, &error))?;
         let (arbiter, replaces) = (made.arbiter_id, made.replaces);
-        Ok(AssignmentView { escrow_id: id, arbiter, replaces, choice })
+        Ok(AssignmentView { escrow_id: id, arbiter, replaces, choice: choice.shown() })
     }
 
     /// What is disputed, of one arbiter or of all; those whose ruling is due first first.
@@ -172,6 +182,7 @@ fn cursor(text: &str) -> Option<(Timestamp, EscrowId)> {
 
 fn dispute(row: &EscrowRow, now: Timestamp) -> Result<Option<DisputeItem>, ArbiterError> {
     let escrow: Escrow = serde_json::from_str(&row.snapshot).map_err(|error| damaged(row.id, &error))?;
+    let escrow = escrow.awaiting(row.updated_at);
     let Phase::Disputed { by, since, .. } = escrow.phase else { return Ok(None) };
     let Escrow { contract, awaited, patience, .. } = escrow;
     let ruling = SignedDuration::from_secs(i64::from(patience.ruling_seconds));

@@ -18,7 +18,7 @@ impl Arbiters {
     /// told at the next round, and nothing of it twice.
     pub async fn watch(&self) -> Result<(), ArbiterError> {
         let now = self.clock.now();
-        let before = now.saturating_sub(self.usual.silent).unwrap_or(now);
+        let before = self.store.silent_before(now, self.usual.silent).await?;
         let mut last = None;
         loop {
             let silent = self.store.silent_arbiters(before, last, BATCH).await?;
@@ -51,7 +51,7 @@ impl Arbiters {
 fn notices(row: &Unattended, since: Timestamp) -> impl Iterator<Item = NewEvent> {
     let escrow = row.escrow;
     row.parties.into_iter().map(move |user_id| NewEvent {
-        event_id: event_id(escrow, user_id, since),
+        event_id: event_id("arbiter silent", escrow, user_id, since),
         user_id,
         escrow_id: Some(escrow),
         kind: "ArbiterSilent".to_owned(),
@@ -59,10 +59,10 @@ fn notices(row: &Unattended, since: Timestamp) -> impl Iterator<Item = NewEvent>
     })
 }
 
-/// Always the same for the same silence: a version 8 UUID (RFC 9562).
-fn event_id(escrow: EscrowId, user: UserId, since: Timestamp) -> Uuid {
+/// Always the same for what is told once: a version 8 UUID (RFC 9562).
+pub fn event_id(what: &str, escrow: EscrowId, user: UserId, since: Timestamp) -> Uuid {
     let hash = Sha256::new()
-        .chain_update(b"arbiter silent")
+        .chain_update(what)
         .chain_update(escrow.0.as_bytes())
         .chain_update(user.0.as_bytes())
         .chain_update(since.as_millisecond().to_be_bytes())

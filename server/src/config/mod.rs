@@ -157,6 +157,8 @@ concerns! {
         "AEGIS_RULING_HOURS" = "168" => ruling_hours: u32, between(1, 2160);
         /// Cases at once of arbiters who name no number, 0 to 10000.
         "AEGIS_ARBITER_CAPACITY" = "100" => arbiter_capacity: u32, between(0, 10_000);
+        /// Escrows that one person may have begun that are not paid for, 1 to 10000: each takes room of an arbiter's.
+        "AEGIS_UNFUNDED_ESCROWS" = "20" => unfunded: u32, between(1, 10_000);
         /// Hours after which an arbiter whose program was not heard is assigned nothing, and people with money at stake are told, 1 to
         /// 720.
         "AEGIS_ARBITER_SILENT_HOURS" = "24" => arbiter_silent_hours: u32, between(1, 720);
@@ -190,6 +192,9 @@ concerns! {
         /// What may be called although it is not on the public internet: addresses, networks (10.1.0.0/16) and names of hosts,
         /// separated by commas; at most 64. Everybody with an account can then have it called, and reads a part of its answers.
         "AEGIS_OUTSIDE_ALLOW" = "" => allow: Vec<Allowed>, allowed;
+        /// What is not called although it is on the public internet, written as in AEGIS_OUTSIDE_ALLOW, which it overrides. This
+        /// machine's own addresses need not be named, unless others translate them.
+        "AEGIS_OUTSIDE_DENY" = "" => deny: Vec<Allowed>, allowed;
         /// Tor's SOCKS port, e.g. socks5h://127.0.0.1:9050: for .onion hosts, and for who chose to be served over Tor. Without it
         /// neither is called.
         "AEGIS_TOR_PROXY" = "" => tor_proxy: Option<Url>, tor_proxy;

@@ -7,7 +7,7 @@ use aegis_common::address::{Address, Network};
 use aegis_common::amount::Piconero;
 use aegis_common::arbiter::Bar;
 use aegis_common::escrow::contract::{Contract, ContractError, Party, PlatformFee};
-use aegis_common::escrow::state::Escrow;
+use aegis_common::escrow::state::{Escrow, Phase};
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
@@ -17,6 +17,9 @@ use aegis_common::wire::escrow::CreateEscrowRequest;
 use uuid::Uuid;
 
 use crate::store::{Assigned, Sought, Store, StoreError, UserRow};
+
+/// How many escrows in a row are looked at for arbiters who would not.
+const ANCESTORS: usize = 16;
 
 /// The operator's fee and where it goes.
 #[derive(Clone)]
@@ -57,6 +60,8 @@ pub struct ArbiterTerms {
     pub capacity: u32,
     /// One who was not heard for so long is assigned nothing.
     pub silent: SignedDuration,
+    /// Escrows that one person may have begun that are not paid for.
+    pub most_unfunded: u32,
 }
 
 /// No contract can be made of a request.
@@ -77,6 +82,12 @@ pub enum DraftError {
     /// The named arbiter can't be had.
     #[error("arbiter: {}", barred(.0))]
     Barred(Bar),
+    /// One trader arbitrates for the other elsewhere.
+    #[error("counterparty: one of you is the arbiter of the other in an escrow that is not over")]
+    Conflict,
+    /// The creator has begun too many.
+    #[error("you have begun as many escrows that are not paid for as you may")]
+    TooMany,
     /// Another escrow has taken the place of the one that was to be replaced.
     #[error("replaces: escrow {0} has taken that place already")]
     Replaced(EscrowId),
@@ -89,6 +100,9 @@ pub enum DraftError {
     /// A stored account is impossible.
     #[error("account {0} is stored inconsistently")]
     Inconsistent(UserId),
+    /// A stored escrow can't be read.
+    #[error("escrow {0} is stored inconsistently")]
+    Damaged(EscrowId),
 }
 
 /// Drafts contracts; clones are handles on the same.
@@ -112,11 +126,12 @@ impl Drafts {
         creator: UserId,
         request: CreateEscrowRequest,
     ) -> Result<Contract, DraftError> {
-        self.draft_without(id, creator, request, Vec::new()).await
+        let declined = self.declined(request.replaces).await?;
+        self.draft_without(id, creator, request, declined).await
     }
 
     /// A contract for another escrow with the same traders and terms, and an arbiter who is none of those who would not.
-    pub async fn successor(&self, old: &Escrow, declined: Vec<UserId>) -> Result<Contract, DraftError> {
+    pub async fn successor(&self, old: &Escrow) -> Result<Contract, DraftError> {
         let contract = &old.contract;
         let role =
             contract.role_of(old.initiator).filter(|role| role.is_trader()).ok_or(DraftError::NotATrader)?;
@@ -136,7 +151,7 @@ impl Drafts {
             cosign_seconds: Some(contract.cosign_seconds),
             replaces: Some(contract.escrow_id),
         };
-        self.draft_without(EscrowId(Uuid::now_v7()), old.initiator, request, declined).await
+        self.draft(EscrowId(Uuid::now_v7()), old.initiator, request).await
     }
 
     async fn draft_without(
@@ -175,6 +190,22 @@ impl Drafts {
         contract.arbiter_fee_bps = fee.unwrap_or(contract.arbiter_fee_bps);
         contract.check()?;
         Ok(contract)
+    }
+
+    /// Everybody who would not, in the escrow that is replaced and those whose place it took.
+    async fn declined(&self, replaces: Option<EscrowId>) -> Result<Vec<UserId>, DraftError> {
+        let (mut declined, mut before) = (Vec::new(), replaces);
+        for _ in 0..ANCESTORS {
+            let Some(id) = before else { break };
+            let Some(row) = self.store.escrow(id).await? else { break };
+            let read = serde_json::from_str::<Escrow>(&row.snapshot);
+            let escrow = read.map_err(|_| DraftError::Damaged(id))?;
+            if matches!(escrow.phase, Phase::Cancelled { why } if why.wants_arbiter()) {
+                declined.push(escrow.contract.arbiter.user_id);
+            }
+            before = escrow.replaces;
+        }
+        Ok(declined)
     }
 
     /// The terms, with the seller standing in for the arbiter who is still to be found.
@@ -227,14 +258,17 @@ impl Drafts {
             named,
             replaces,
             declined,
-            silent_before: now.saturating_sub(terms.silent).unwrap_or(now),
+            silent_before: self.store.silent_before(now, terms.silent).await?,
             capacity: terms.capacity,
+            most_unfunded: terms.most_unfunded,
         };
         match self.store.assign(sought).await? {
             Assigned::To { escrow, arbiter, fee_bps } => Ok((escrow, *arbiter, fee_bps)),
             Assigned::Barred(Some(bar)) => Err(DraftError::Barred(bar)),
             Assigned::Barred(None) => Err(DraftError::UnknownUser { field: "arbiter" }),
             Assigned::Nobody => Err(DraftError::NoArbiter),
+            Assigned::Conflict => Err(DraftError::Conflict),
+            Assigned::TooMany => Err(DraftError::TooMany),
             Assigned::Taken(escrow) => Err(DraftError::Replaced(escrow)),
         }
     }

@@ -10,8 +10,8 @@ use aegis_common::time::Timestamp;
 use aegis_common::username::is_username;
 use aegis_common::wire::list::{
     Direction, EscrowCount, EscrowCounts, EscrowItem, EscrowPage, EscrowSort, MAX_TEXT, MAX_WORDS, Statuses,
-    words,
 };
+use aegis_common::words::words;
 use serde::Serialize;
 
 use super::cursor;
@@ -129,6 +129,7 @@ fn item(row: &ListedEscrow, tip: u64) -> Result<EscrowItem, ReadError> {
     let inconsistent = |why: String| ReadError::Inconsistent { id: row.id, why };
     let escrow: Escrow =
         serde_json::from_str(&row.snapshot).map_err(|error| inconsistent(error.to_string()))?;
+    let escrow = escrow.awaiting(row.updated_at);
     if escrow.contract.escrow_id != row.id {
         return Err(inconsistent("the snapshot is another escrow's".to_owned()));
     }

@@ -71,7 +71,7 @@ impl Kept {
         if escrow.contract.escrow_id != row.id {
             return Err(inconsistent("the snapshot is another escrow's".to_owned()));
         }
-        Ok(Self { escrow, version: row.version })
+        Ok(Self { escrow: escrow.awaiting(row.updated_at), version: row.version })
     }
 }
 

@@ -24,7 +24,9 @@ const NAME: &str = "webhooks";
 /// Events that become deliveries in one transaction.
 const BATCH: usize = 256;
 /// Webhooks that are called at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+/// Of these, how many of one owner.
+const EACH: usize = 2;
 /// How long a receiver may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long a webhook is held for one attempt: longer than that may take.
@@ -79,7 +81,7 @@ impl Courier {
         }
     }
 
-    /// One look, and an attempt at all it finds due, at most eight. Returns how many there were.
+    /// One look, and an attempt at all it finds due, at most sixteen. Returns how many there were.
     pub async fn turn(&self) -> Result<usize, StoreError> {
         let claims = self.begin(AT_ONCE).await?;
         let count = claims.len();
@@ -93,7 +95,8 @@ impl Courier {
             return Ok(Vec::new());
         }
         let now = self.clock.now();
-        self.store.claim_deliveries(now, now.saturating_add(LEASE).unwrap_or(Timestamp::MAX), room).await
+        let until = now.saturating_add(LEASE).unwrap_or(Timestamp::MAX);
+        self.store.claim_deliveries(now, until, room, EACH).await
     }
 
     /// Sends, and notes how it went. What can't be noted is sent again when the lease ends.
@@ -104,16 +107,22 @@ impl Courier {
     }
 
     async fn try_once(&self, claim: &Claim) -> Result<(), IntegrationError> {
-        let by_tor = uses_tor(&self.store, claim.webhook.user).await?;
         let (at, begun) = (self.clock.now(), Instant::now());
-        let sent = self.send(claim, by_tor, at).await;
+        let sent = match uses_tor(&self.store, claim.webhook.user).await {
+            Ok(by_tor) => self.send(claim, by_tor, at).await.map_err(|error| error.kind()),
+            Err(IntegrationError::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(webhook = %claim.webhook.id, %error, "a webhook can't be called");
+                Err("server")
+            }
+        };
         let mut attempt = AttemptRow { at, millis: 0, http_status: None, error: None, excerpt: None };
         match sent {
             Ok(answer) => {
                 attempt.http_status = Some(answer.status());
                 attempt.excerpt = Some(readable(&answer.beginning(bounds::EXCERPT).await));
             }
-            Err(error) => attempt.error = Some(error.kind().to_owned()),
+            Err(error) => attempt.error = Some(error.to_owned()),
         }
         attempt.millis = u32::try_from(begun.elapsed().as_millis()).unwrap_or(u32::MAX);
         let now = self.clock.now();

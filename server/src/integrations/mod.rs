@@ -10,8 +10,9 @@ mod webhooks;
 
 use std::sync::Arc;
 
+use aegis_common::hash::Hash32;
 use aegis_common::ids::{SessionId, UserId};
-use aegis_common::time::Clock;
+use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::wire::account::Settings;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -20,7 +21,7 @@ pub use self::courier::{Courier, LEASE};
 pub use self::schedule::PATIENCE;
 pub use self::signature::signature;
 use crate::outside::{Door, OutsideError};
-use crate::store::{Note, Store, StoreError, Under};
+use crate::store::{Budget, Note, Store, StoreError, Under};
 
 /// Calls to wallets at a time, of all people together.
 const WALLET_CALLS: usize = 64;
@@ -126,6 +127,25 @@ impl Integrations {
             detail,
             tell: true,
             under: Some(Under { session: actor.session, role: None }),
+        }
+    }
+
+    /// Lets a person do so many of something at once, and then one more after each pause of so many seconds.
+    async fn charge(
+        &self,
+        what: &[u8],
+        user: UserId,
+        (burst, pause): (u32, i64),
+    ) -> Result<(), IntegrationError> {
+        let key = Hash32::sha256(&[what, user.0.as_bytes()].concat());
+        let (now, budget) =
+            (self.clock.now(), Budget { key, burst, every: SignedDuration::from_secs(pause) });
+        match self.store.spend(vec![budget], now).await? {
+            None => Ok(()),
+            Some(until) => {
+                let wait = u64::try_from(until.duration_since(now).as_millis()).unwrap_or(0);
+                Err(IntegrationError::Limited { seconds: wait.div_ceil(1000).max(1) })
+            }
         }
     }
 

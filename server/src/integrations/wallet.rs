@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_common::hash::Hash32;
 use aegis_common::ids::UserId;
-use aegis_common::time::SignedDuration;
 use aegis_common::wire::wallet::{WalletCallAnswer, WalletCallRequest, WalletRequest, WalletView, bounds};
 use digest_auth::{AuthContext, HttpMethod, WwwAuthenticateHeader};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -17,11 +15,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::{Actor, IntegrationError, Integrations, calls, refuse, uses_tor};
 use crate::outside::{Answer, Call, OutsideError};
-use crate::store::Budget;
 
 const PATH: &str = "/json_rpc";
 /// How long all of a call may take: a wallet that is asked while it scans answers late.
 const WITHIN: Duration = Duration::from_secs(15);
+/// Calls of one person at once, and seconds between two more.
+const CALLS: (u32, i64) = (10, 1);
 /// A nonce is good on the connection it came by only, and the next attempt may get another connection.
 const LOGIN_ATTEMPTS: usize = 5;
 const LOGIN_PAUSE: Duration = Duration::from_millis(5);
@@ -107,7 +106,7 @@ impl Integrations {
         request: WalletCallRequest,
     ) -> Result<WalletCallAnswer, IntegrationError> {
         let params = calls::check(&request.method, request.params).map_err(IntegrationError::Call)?;
-        self.charge(user).await?;
+        self.charge(b"wallet\0", user, CALLS).await?;
         let (bytes, _) = self.store.wallet(user).await?.ok_or(IntegrationError::NoWallet)?;
         let connection = read(user, &bytes)?;
         let by_tor = uses_tor(&self.store, user).await?;
@@ -119,20 +118,6 @@ impl Integrations {
         let late = |_| IntegrationError::Wallet(OutsideError::Timeout);
         let answer = tokio::time::timeout(WITHIN, exchange).await.map_err(late)??;
         result(&answer)
-    }
-
-    /// Ten calls at once, then one a second.
-    async fn charge(&self, user: UserId) -> Result<(), IntegrationError> {
-        let key = Hash32::sha256(&[b"wallet\0".as_slice(), user.0.as_bytes()].concat());
-        let (now, budget) =
-            (self.clock.now(), Budget { key, burst: 10, every: SignedDuration::from_secs(1) });
-        match self.store.spend(vec![budget], now).await? {
-            None => Ok(()),
-            Some(until) => {
-                let wait = u64::try_from(until.duration_since(now).as_millis()).unwrap_or(0);
-                Err(IntegrationError::Limited { seconds: wait.div_ceil(1000).max(1) })
-            }
-        }
     }
 
     async fn exchange(

@@ -12,6 +12,9 @@ use super::{Actor, IntegrationError, Integrations, refuse};
 use crate::crypto::opaque;
 use crate::store::{AttemptRow, ByHand, DeliveryRow, NewWebhookRow, Queued, WebhookChanges, WebhookRow};
 
+/// Pings and redeliveries of one person at once, and seconds between two more.
+const BY_HAND: (u32, i64) = (30, 10);
+
 impl Integrations {
     /// Makes a webhook for events from now on; its secret is shown this once.
     pub async fn make_webhook(
@@ -93,6 +96,7 @@ impl Integrations {
         webhook: WebhookId,
         what: ByHand,
     ) -> Result<DeliveryView, IntegrationError> {
+        self.charge(b"by hand\0", user, BY_HAND).await?;
         match self.store.queue_by_hand(user, webhook, what, bounds::BY_HAND, self.clock.now()).await? {
             Queued::As(row) => Ok(delivery_view(*row)),
             Queued::TooMany => Err(IntegrationError::LimitReached("pings and redeliveries that wait")),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aegis_common::escrow::state::{CalledOff, Status};
-use aegis_common::ids::EscrowId;
+use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::wire::market::{Goods, MarketNotice, OrderStatus};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -141,6 +141,9 @@ fn notice(order: &Followed, event: &EventRow, news: &News) -> Result<Option<NewE
             let quantity = quantity.map_err(|error| MarketError::Inconsistent(error.to_string()))?;
             MarketNotice::OrderPlaced { order_id, escrow_id, listing_id: order.listing_id, quantity }
         }
+        // That comes with the reason, and the reason decides.
+        News::Moved { to: Status::Cancelled, .. } | News::CalledOff { for_good: false } => return Ok(None),
+        News::CalledOff { for_good: true } => cancelled(order),
         News::Moved { from, to } => {
             let (from, to) = (OrderStatus::of(from), OrderStatus::of(to));
             if from == to {
@@ -148,15 +151,37 @@ fn notice(order: &Followed, event: &EventRow, news: &News) -> Result<Option<NewE
             }
             MarketNotice::OrderStatusChanged { order_id, escrow_id, from, to }
         }
-        News::CalledOff { .. } => return Ok(None),
     };
+    // An order is placed once, however many escrows it goes through.
+    let source = if matches!(news, News::Opened) { order.id.0 } else { event.event_id };
     Ok(Some(NewEvent {
-        event_id: derived(event.event_id),
+        event_id: derived(source, event.user_id),
         user_id: event.user_id,
         escrow_id: Some(escrow_id),
         kind: notice.kind().to_owned(),
         payload: payload(&notice)?,
     }))
+}
+
+fn cancelled(order: &Followed) -> MarketNotice {
+    let (order_id, escrow_id) = (order.id, order.escrow_id);
+    let (from, to) = (OrderStatus::Pending, OrderStatus::Cancelled);
+    MarketNotice::OrderStatusChanged { order_id, escrow_id, from, to }
+}
+
+/// What buyer and seller are told when nothing takes the place of their order's escrow.
+pub fn called_off(order: &Followed) -> Vec<NewEvent> {
+    let notice = cancelled(order);
+    let told = [order.buyer_id, order.seller_id].map(|user_id| {
+        Some(NewEvent {
+            event_id: derived(order.escrow_id.0, user_id),
+            user_id,
+            escrow_id: Some(order.escrow_id),
+            kind: notice.kind().to_owned(),
+            payload: payload(&notice).ok()?,
+        })
+    });
+    told.into_iter().flatten().collect()
 }
 
 /// The notice's data without its type, which has a column of its own.
@@ -165,9 +190,10 @@ pub(super) fn payload(notice: &MarketNotice) -> Result<String, serde_json::Error
     serde_json::to_string(whole.get("data").unwrap_or(&serde_json::Value::Null))
 }
 
-/// Always the same for the same event: a version 8 UUID (RFC 9562) with the time of the other in front.
-fn derived(from: Uuid) -> Uuid {
-    let hash = Sha256::new().chain_update(b"order\0").chain_update(from.as_bytes()).finalize();
+/// Always the same for the same source and person: a version 8 UUID (RFC 9562) with the time of the other in front.
+fn derived(from: Uuid, user: UserId) -> Uuid {
+    let hash = Sha256::new().chain_update(b"order\0").chain_update(from.as_bytes());
+    let hash = hash.chain_update(user.0.as_bytes()).finalize();
     let time = from.as_bytes().iter().copied().take(6);
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(time.chain(hash)).for_each(|(byte, value)| *byte = value);

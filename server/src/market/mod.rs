@@ -12,15 +12,15 @@ use std::sync::Arc;
 
 use aegis_common::hash::Hash32;
 use aegis_common::ids::UserId;
-use aegis_common::time::Clock;
+use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::username::is_username;
 
-pub use follow::run;
+pub use follow::{called_off, run};
 pub use listings::Search;
 pub use orders::{Opening, OrderFilter, Quote};
 pub use reviews::Operator;
 
-use crate::store::{Changed, Store, StoreError, UserRow};
+use crate::store::{Budget, Changed, Store, StoreError, UserRow};
 
 /// HTTP 201: what a listing or an order is answered with.
 const CREATED: u16 = 201;
@@ -69,6 +69,12 @@ pub enum MarketError {
     /// Only somebody else may do that.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// Too many at once.
+    #[error("too many at once; wait {seconds} seconds")]
+    Limited {
+        /// Whole seconds until there may be another.
+        seconds: u64,
+    },
     /// The key was used with another request.
     #[error("the idempotency key was used with another request")]
     IdempotencyConflict,
@@ -107,6 +113,20 @@ impl Market {
         match self.store.idempotency(user, key).await? {
             Some(known) if known.request_hash != request => Err(MarketError::IdempotencyConflict),
             known => Ok(known.map(|known| known.response)),
+        }
+    }
+
+    /// Lets a person do so many of something at once, and then one more after each pause of so many seconds.
+    async fn charge(&self, what: &[u8], user: UserId, (burst, pause): (u32, i64)) -> Result<(), MarketError> {
+        let key = Hash32::sha256(&[what, user.0.as_bytes()].concat());
+        let (now, budget) =
+            (self.clock.now(), Budget { key, burst, every: SignedDuration::from_secs(pause) });
+        match self.store.spend(vec![budget], now).await? {
+            None => Ok(()),
+            Some(until) => {
+                let wait = u64::try_from(until.duration_since(now).as_millis()).unwrap_or(0);
+                Err(MarketError::Limited { seconds: wait.div_ceil(1000).max(1) })
+            }
         }
     }
 

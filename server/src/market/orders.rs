@@ -185,7 +185,7 @@ impl Market {
             user: reader,
             bought: filter.bought.unwrap_or(true),
             sold: !filter.bought.unwrap_or(false),
-            statuses: filter.status.map(OrderStatus::escrows),
+            status: filter.status,
             listing: filter.listing,
             before: filter.before,
             limit: limit + 1,
@@ -212,7 +212,7 @@ fn order_view(row: OrderRow) -> Result<OrderView, MarketError> {
         quantity: row.quantity,
         price: row.price.into(),
         amount: amount.into(),
-        status: OrderStatus::of(row.escrow_status),
+        status: row.status,
         escrow_status: row.escrow_status,
         created_at: row.created_at,
     })

@@ -1,7 +1,7 @@
 //! Judging where a URL leads: its text and host before anything is connected, and every address that a name turns out to have.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -11,12 +11,15 @@ use url::{Host, Url};
 
 use super::OutsideError;
 use super::address::is_public;
-use crate::config::Allowed;
+use crate::config::{Allowed, Outside};
 
 /// Bytes of a URL.
 const MAX_URL: usize = 512;
 /// Ports below 1024 that are called: those of the web. Others belong to services that an HTTP request could be mistaken by.
 const LOW_PORTS: [u16; 2] = [80, 443];
+
+/// A port that is named and never sent to.
+const DISCARD: u16 = 9;
 
 /// Asks for the addresses of a name. A test gives its own answers.
 pub trait Lookup: Send + Sync {
@@ -36,11 +39,26 @@ impl Lookup for System {
     }
 }
 
-/// What the operator allows beside the public internet.
+/// What the operator allows beside the public internet, and what of that is not called.
 #[derive(Clone)]
 pub(super) struct Rules {
     nets: Vec<IpNet>,
     names: Vec<String>,
+    denied_nets: Vec<IpNet>,
+    denied_names: Vec<String>,
+    /// Whether an address is one of this machine's.
+    is_own: fn(IpAddr) -> bool,
+}
+
+/// Whether an address is one of this machine's: then what is sent to it would be sent from it. Nothing is sent.
+fn is_own(address: IpAddr) -> bool {
+    let any: IpAddr =
+        if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((address, DISCARD))?;
+        socket.local_addr()
+    });
+    source.is_ok_and(|source| source.ip() == address)
 }
 
 /// A host, as far as the way to it depends on it.
@@ -51,19 +69,23 @@ pub(super) enum Way {
 }
 
 impl Rules {
-    pub fn new(allowed: &[Allowed]) -> Self {
-        let mut rules = Self { nets: Vec::new(), names: Vec::new() };
-        for one in allowed {
-            match one {
-                Allowed::Net(net) => rules.nets.push(*net),
-                Allowed::Name(name) => rules.names.push(name.clone()),
-            }
-        }
-        rules
+    pub fn new(config: &Outside) -> Self {
+        let ((nets, names), (denied_nets, denied_names)) = (parts(&config.allow), parts(&config.deny));
+        Self { nets, names, denied_nets, denied_names, is_own }
+    }
+
+    fn denies(&self, address: IpAddr) -> bool {
+        self.denied_nets.iter().any(|net| net.contains(&address))
     }
 
     fn allows(&self, address: IpAddr) -> bool {
-        is_public(address) || self.nets.iter().any(|net| net.contains(&address))
+        let is_named = self.nets.iter().any(|net| net.contains(&address));
+        !self.denies(address) && (is_named || is_public(address) && !(self.is_own)(address))
+    }
+
+    /// Whether an address of a name may be called.
+    fn may(&self, is_named: bool, address: IpAddr) -> bool {
+        if is_named { !self.denies(address) } else { self.allows(address) }
     }
 
     /// The URL, if it may be called as far as its text tells. What counts is what the parser made of it, since that is what is
@@ -96,6 +118,9 @@ impl Rules {
         if name.ends_with('.') {
             return Err(OutsideError::Url("must have a host that does not end with a dot"));
         }
+        if self.denied_names.iter().any(|denied| denied == name) {
+            return Err(OutsideError::Address);
+        }
         if name.ends_with(".onion") {
             return Ok(Way::Onion);
         }
@@ -126,12 +151,58 @@ impl Resolve for Guard {
         let (rules, lookup) = (self.rules.clone(), self.lookup.lookup(name));
         Box::pin(async move {
             let found = lookup.await?;
-            let fit: Vec<_> =
-                found.into_iter().filter(|address| is_named || rules.allows(*address)).collect();
+            let fit: Vec<_> = found.into_iter().filter(|address| rules.may(is_named, *address)).collect();
             if fit.is_empty() {
                 return Err(Forbidden.into());
             }
             Ok(Box::new(fit.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
         })
+    }
+}
+
+/// Networks and names of a list.
+fn parts(all: &[Allowed]) -> (Vec<IpNet>, Vec<String>) {
+    let (mut nets, mut names) = (Vec::new(), Vec::new());
+    for one in all {
+        match one {
+            Allowed::Net(net) => nets.push(*net),
+            Allowed::Name(name) => names.push(name.clone()),
+        }
+    }
+    (nets, names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn rules(settings: &[(&str, &str)]) -> Rules {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Rules::new(&Config::from_env(settings).unwrap().outside)
+    }
+
+    #[test]
+    fn this_machines_own_addresses_are_inside_though_they_are_public() {
+        assert!(is_own("127.0.0.1".parse().unwrap()));
+        assert!(!is_own("192.0.2.1".parse().unwrap()));
+        let own = Rules { is_own: |address| address == IpAddr::from([8, 8, 8, 8]), ..rules(&[]) };
+        assert_eq!(own.judge("http://8.8.8.8:8080/").unwrap_err(), OutsideError::Address);
+        assert!(own.judge("http://8.8.4.4:8080/").is_ok() && !own.may(false, [8, 8, 8, 8].into()));
+        let named = Rules { nets: vec!["8.8.8.8/32".parse().unwrap()], ..own };
+        assert!(named.judge("http://8.8.8.8:8080/").is_ok(), "the operator has said so");
+    }
+
+    #[test]
+    fn what_the_operator_denies_is_not_called_whatever_else_is_said() {
+        let denying = rules(&[
+            ("AEGIS_OUTSIDE_DENY", "8.8.8.0/24, bad.example"),
+            ("AEGIS_OUTSIDE_ALLOW", "8.8.8.8, inner.example"),
+        ]);
+        for url in ["http://8.8.8.8/", "http://8.8.8.9/", "http://bad.example/"] {
+            assert_eq!(denying.judge(url).unwrap_err(), OutsideError::Address, "{url}");
+        }
+        assert!(denying.judge("http://8.8.4.4/").is_ok());
+        assert!(denying.may(true, [10, 0, 0, 1].into()) && !denying.may(true, [8, 8, 8, 7].into()));
     }
 }

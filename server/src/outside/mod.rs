@@ -140,7 +140,7 @@ pub struct Door {
 impl Door {
     /// As configured.
     pub fn new(config: &Outside, lookup: Arc<dyn Lookup>) -> Result<Self, reqwest::Error> {
-        let rules = Rules::new(&config.allow);
+        let rules = Rules::new(config);
         let guard = Guard { rules: rules.clone(), lookup };
         let direct = builder().no_proxy().dns_resolver(guard).build()?;
         // Names are resolved by the proxy; the resolver of this client is asked for the proxy's own at most.

@@ -1,5 +1,6 @@
 //! One escrow's change: snapshot by compare-and-swap, journal row, events and idempotency record together.
 
+use aegis_common::escrow::state::Status;
 use aegis_common::hash::Key32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::reputation::Ending;
@@ -18,7 +19,7 @@ use super::idempotency::{IdempotencyRow, RawIdempotency};
 use super::journal::{JournalRow, RawJournal};
 use super::keys::check_sealed;
 use super::lists;
-use super::market::orders::{claim, order_follows};
+use super::market::orders::{claim, order_follows, order_moves};
 use super::schema::{escrows, events, idempotency, journal};
 use super::tallies::count;
 use super::types::{DbUuid, impossible};
@@ -27,6 +28,9 @@ use super::types::{DbUuid, impossible};
 const MAX_TEXT: usize = 4 * 1024 * 1024;
 /// Most events of one change: a block can make 64 outputs final at once, or undo them, and three parties are told.
 const MAX_EVENTS: usize = 256;
+
+/// The event of every change of a status.
+const STATUS_CHANGED: &str = "EscrowStatusChanged";
 
 /// What the caller believes is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,8 @@ struct Prepared {
     idempotency: Option<RawIdempotency>,
     ending: Option<Ending>,
     replaces: Option<DbUuid>,
+    /// The status, where it is another than before.
+    moves_to: Option<Status>,
 }
 
 impl Store {
@@ -136,6 +142,8 @@ impl Store {
             })
             .transpose()?;
         let at = escrow.updated_at;
+        let moves = events.iter().any(|event| event.kind == STATUS_CHANGED);
+        let moves_to = Status::from_wire(&escrow.status).filter(|_| moves);
         Ok(Prepared {
             entry: lists::Entry::new(&escrow, title.as_deref())?,
             escrow: RawEscrow::encode(escrow, sealed)?,
@@ -145,6 +153,7 @@ impl Store {
             idempotency: idempotency.map(RawIdempotency::encode),
             ending,
             replaces: replaces.map(|id| id.0.into()),
+            moves_to,
         })
     }
 }
@@ -218,7 +227,7 @@ impl Prepared {
                         return Ok(Err(CommitError::Undone));
                     }
                 }
-                if !claim(conn, row.id)? {
+                if !claim(conn, row.id, Status::from_wire(&row.status))? {
                     return Ok(Err(CommitError::Undone));
                 }
                 native!(conn, c => diesel::insert_into(escrows::table).values(row).execute(c))?;
@@ -233,6 +242,9 @@ impl Prepared {
                     }));
                 }
                 lists::follow(conn, &self.entry)?;
+                if let Some(to) = self.moves_to {
+                    order_moves(conn, row.id, to)?;
+                }
                 if let Some(watch) = row.watch() {
                     diesel::update(escrows::table.find(row.id)).set(watch).execute(conn)?;
                 }

@@ -30,7 +30,7 @@ use super::keys::{RawSealKey, RawTokenKey, seed_cell};
 use super::lists::{RawListEntry, RawTitleWord};
 use super::market::listings::{RawListing, RawWord};
 use super::market::orders::RawOrder;
-use super::market::reviews::RawReview;
+use super::market::reviews::{RawRating, RawReview};
 use super::outside::deliveries::RawDelivery;
 use super::outside::wallets::{RawWallet, connection_cell};
 use super::outside::webhooks::{RawWebhook, secret_cell};
@@ -38,8 +38,8 @@ use super::schema::{
     arbiters, assignments, audit, backup_codes, budgets, chain_blocks, chain_progress, challenges,
     deliveries, disabled, escrow_list, escrows, events, heartbeat, idempotency, inbox, invitations, journal,
     listing_words, listings, orders, outages, outbox_cursor, own_wallets, passkeys, prekeys, profiles,
-    reset_signatures, reviews, seal_keys, sessions, tallies, title_words, token_keys, totp, users, vacancies,
-    wallet_backups, webhooks,
+    ratings, reset_signatures, reviews, seal_keys, sessions, tallies, title_words, token_keys, totp, users,
+    vacancies, wallet_backups, webhooks,
 };
 use super::tallies::RawTally;
 use super::types::{DbBytes, DbHash, DbUuid, impossible};
@@ -285,6 +285,7 @@ impl Store {
             ));
             dump!(conn, orders, RawOrder, [id], |row| tell("orders", columns(row)?));
             dump!(conn, reviews, RawReview, [id], |row| tell("reviews", columns(row)?));
+            dump!(conn, ratings, RawRating, [user_id], |row| tell("ratings", columns(row)?));
             for kind in KeyKind::ALL.map(KeyKind::wire) {
                 let mut after: Option<(DbUuid, i64)> = None;
                 loop {

@@ -81,7 +81,7 @@ pub struct Watched {
 pub(super) struct RawEscrow {
     pub id: DbUuid,
     version: i64,
-    status: String,
+    pub status: String,
     buyer_id: DbUuid,
     seller_id: DbUuid,
     arbiter_id: DbUuid,

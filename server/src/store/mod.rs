@@ -65,7 +65,7 @@ pub use self::keys::TokenKeyRow;
 pub use self::lists::{ListFilter, ListOrder, ListPosition, ListedEscrow};
 pub use self::market::Changed;
 pub use self::market::follow::{Ended, Followed};
-pub use self::market::listings::{Listed, ListingPatch, ListingQuery, ListingRow};
+pub use self::market::listings::{Found, Listed, ListingPatch, ListingQuery, ListingRow};
 pub use self::market::orders::{Hold, NewOrder, OpeningOrder, OrderQuery, OrderRow};
 pub use self::market::reviews::ReviewRow;
 pub use self::outside::courier::{After, Claim};

@@ -68,7 +68,7 @@ impl Store {
         self.read(move |conn, _| {
             // What is disabled waits for its owner.
             let waiting =
-                webhooks::table.filter(webhooks::due_at.is_not_null()).filter(webhooks::enabled.eq(true));
+                webhooks::table.filter(webhooks::due_at.is_not_null()).filter(sql::<Bool>("enabled"));
             let waiting = waiting.order(webhooks::due_at).limit(page(MOST));
             let waiting: Vec<(Option<i64>, i32)> =
                 waiting.select((webhooks::due_at, webhooks::failures)).load(conn)?;

@@ -290,6 +290,8 @@ table! {
     assignments (escrow_id) {
         escrow_id -> Binary,
         arbiter_id -> Binary,
+        creator_id -> Binary,
+        other_id -> Binary,
         at -> BigInt,
         replaces -> Nullable<Binary>,
         choice -> Text,
@@ -413,9 +415,18 @@ table! {
         quantity -> BigInt,
         price -> BigInt,
         stage -> Text,
+        status -> Nullable<Text>,
         contract -> Nullable<Text>,
         key -> Text,
         created_at -> BigInt,
+    }
+}
+
+table! {
+    ratings (user_id) {
+        user_id -> Binary,
+        reviews -> BigInt,
+        stars -> BigInt,
     }
 }
 
@@ -468,6 +479,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     passkeys,
     prekeys,
     profiles,
+    ratings,
     reset_signatures,
     reviews,
     seal_keys,

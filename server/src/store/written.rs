@@ -16,6 +16,7 @@ enum Piece {
     Big(i64),
     Id(DbUuid),
     Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// The query so far.
@@ -55,6 +56,11 @@ impl Written {
         self
     }
 
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        self.pieces.push(Piece::Bytes(value.to_owned()));
+        self
+    }
+
     /// What `each` writes of every item, with commas between.
     pub fn list<T>(&mut self, items: impl IntoIterator<Item = T>, each: impl Fn(&mut Self, T)) -> &mut Self {
         for (index, item) in items.into_iter().enumerate() {
@@ -76,6 +82,7 @@ impl<DB> QueryFragment<DB> for Written
 where
     DB: Backend + HasSqlType<BigInt> + HasSqlType<Binary> + HasSqlType<Integer> + HasSqlType<Text>,
     DbUuid: ToSql<Binary, DB>,
+    Vec<u8>: ToSql<Binary, DB>,
     i32: ToSql<Integer, DB>,
     i64: ToSql<BigInt, DB>,
     String: ToSql<Text, DB>,
@@ -91,6 +98,7 @@ where
                 Piece::Big(value) => out.push_bind_param::<BigInt, _>(value)?,
                 Piece::Id(value) => out.push_bind_param::<Binary, _>(value)?,
                 Piece::Text(value) => out.push_bind_param::<Text, _>(value)?,
+                Piece::Bytes(value) => out.push_bind_param::<Binary, _>(value)?,
             }
         }
         Ok(())

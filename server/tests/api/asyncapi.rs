@@ -72,7 +72,8 @@ fn after(notice: Option<&Notice>) -> Option<Notice> {
         }
         Some(Notice::EscrowCalledOff { .. }) => Notice::EscrowReplaced { by: escrow() },
         Some(Notice::EscrowReplaced { .. }) => Notice::ArbiterSilent { since: AT },
-        Some(Notice::ArbiterSilent { .. }) => {
+        Some(Notice::ArbiterSilent { .. }) => Notice::ArbiterWanted {},
+        Some(Notice::ArbiterWanted {}) => {
             Notice::SignersAsked { attempt: 1, proposer: Role::Seller, cosigner: Role::Buyer }
         }
         Some(Notice::SignersAsked { .. }) => Notice::PayoutSeen { txid, height: Some(9) },

@@ -101,8 +101,12 @@ async fn the_arbiter_with_the_least_work_is_assigned_and_never_a_party() {
         *counts.entry(escrow.contract.arbiter.username).or_insert(0) += 1;
     }
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(ada.name.clone(), 2), (zoe.name.clone(), 2)]);
+    // Whoever she arbitrates for does not trade with her meanwhile; others do, and not under her.
+    let order = server.order(&ada);
+    problem(server.create(&buyer, "conflict", &order).send().await.unwrap(), Code::ConflictOfInterest).await;
+    let other = server.person("Oda-other", 5, AccountRole::User).await;
     for n in 0..3 {
-        let escrow = server.escrow(&buyer, &ada, &format!("with-ada-{n}")).await;
+        let escrow = server.escrow(&other, &ada, &format!("with-ada-{n}")).await;
         assert_eq!(escrow.contract.arbiter.username, zoe.name);
     }
 }

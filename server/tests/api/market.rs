@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use aegis_common::code::Code;
+use aegis_common::escrow::deadline::Awaited;
 use aegis_common::escrow::outcome::{Authority, Outcome};
 use aegis_common::escrow::settling::Settling;
 use aegis_common::escrow::state::{Escrow, Phase, Status};
 use aegis_common::hash::Hash32;
 use aegis_common::ids::{EscrowId, ListingId};
 use aegis_common::reputation::Ending;
-use aegis_common::time::Clock;
+use aegis_common::role::Role;
+use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::wire::event::{EventFrame, EventPage};
 use aegis_common::wire::market::{ListingPage, ListingStatus, ListingView, OrderView};
 use aegis_server::store::{Commit, DatabaseUrl, Expected, NewEvent};
@@ -100,6 +102,7 @@ impl TestServer {
             Status::CompletedRefunded => paid(Outcome::Refund),
             Status::Settling => Phase::Settling(settled(Outcome::Refund)),
             Status::Expired => Phase::Expired,
+            Status::Disputed => Phase::Disputed { by: Role::Buyer, statement: Hash32([8; 32]), since: now },
             _ => escrow.phase,
         };
         let event = |user_id| NewEvent {
@@ -113,7 +116,11 @@ impl TestServer {
         let ending = Ending::of(&escrow, now);
         let expected = Expected::Version(row.version);
         row.version += 1;
-        row.status = to.wire().to_owned();
+        if to == Status::Disputed {
+            let until = now + SignedDuration::from_secs(escrow.patience.ruling_seconds.into());
+            escrow.awaited = Some(Awaited { since: now, until: Some(until), put_off: 0 });
+        }
+        (row.status, row.wake_at) = (to.wire().to_owned(), escrow.wake_at());
         row.snapshot = serde_json::to_string(&escrow).unwrap();
         let commit = Commit {
             escrow: row,
@@ -128,6 +135,12 @@ impl TestServer {
             replaces: None,
         };
         self.state.store.commit(commit).await.unwrap();
+    }
+
+    /// Lets the buyer call the arbiter.
+    pub async fn disputed(&self, id: EscrowId) -> EscrowId {
+        self.moves(id, Status::Disputed).await;
+        id
     }
 
     pub fn tamper(&self, sql: &str) {
@@ -294,4 +307,17 @@ async fn listings_that_are_not_in_order_are_refused() {
         let path = format!("/api/v1/listings?{query}");
         problem(server.get(&path, &seller).send().await.unwrap(), code).await;
     }
+}
+
+#[actix_web::test]
+async fn listings_are_made_a_hundred_at_once_and_then_one_a_minute() {
+    let server = server().await;
+    let [_, seller, _] = server.people().await;
+    for n in 0..100 {
+        server.listed(&seller, &n.to_string()).await;
+    }
+    let refused = problem(server.offer(&seller, "more", &offer()).send().await.unwrap(), Code::RateLimited);
+    assert_eq!(refused.await.code, "rate_limited");
+    server.clock.advance(SignedDuration::from_secs(60));
+    server.listed(&seller, "more").await;
 }

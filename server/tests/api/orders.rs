@@ -2,7 +2,9 @@
 
 use aegis_common::code::Code;
 use aegis_common::escrow::state::Status;
+use aegis_common::escrow::statement::Act;
 use aegis_common::ids::{EscrowId, ListingId, OrderId};
+use aegis_common::role::Role;
 use aegis_common::time::{Clock, SignedDuration};
 use aegis_common::wire::account::AccountRole;
 use aegis_common::wire::escrow::EscrowView;
@@ -15,7 +17,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::market::{taken, until};
-use crate::support::{Person, TestServer, problem, server};
+use crate::support::{Person, TestServer, acceptance, problem, said, server};
 
 #[actix_web::test]
 async fn an_order_holds_pieces_and_opens_the_escrow_that_the_listing_says() {
@@ -277,4 +279,60 @@ async fn an_end_that_can_not_be_told_is_not_half_done_and_is_done_when_it_can() 
     for who in [&buyer, &seller] {
         assert_eq!(server.told(who, "OrderStatusChanged").await.len(), 1);
     }
+}
+
+/// While another escrow takes the place of one that was called off, an order is no other than before.
+#[actix_web::test]
+async fn an_order_whose_arbiter_declines_is_not_cancelled_unless_nobody_takes_the_place() {
+    let server = server().await;
+    let [buyer, seller, ada] = server.people().await;
+    let listing = server.listed(&seller, "one").await;
+    let order = server.ordered(&buyer, &listing, 1, "order").await;
+    let path = format!("/api/v1/orders/{}", order.id);
+    let decline = async |id: EscrowId, who: &Person| {
+        let escrow: EscrowView = server.found(&format!("/api/v1/escrows/{id}"), who).await;
+        let mut statement = acceptance(&escrow, Role::Arbiter, who).statement;
+        statement.act = Act::Decline { reason: "no time".to_owned() };
+        let signed = said(&statement.sign(&who.signing).unwrap());
+        let sent =
+            server.post(&format!("/api/v1/escrows/{id}/statements"), who, &signed).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::OK);
+    };
+    let again =
+        async |person: &Person| Person { token: server.login(&person.name).await.token, ..person.clone() };
+    decline(order.escrow_id, &ada).await;
+    until("nobody is there", async || server.told(&buyer, "ArbiterWanted").await.len() == 1).await;
+    server.state.market.follow().await.unwrap();
+    let waiting: OrderView = server.found(&path, &seller).await;
+    assert_eq!((waiting.status, waiting.escrow_status), (OrderStatus::Pending, Status::Cancelled));
+    for (status, count) in [("PENDING", 1), ("CANCELLED", 0)] {
+        let page: OrderPage = server.found(&format!("/api/v1/orders?status={status}"), &buyer).await;
+        assert_eq!(page.orders.len(), count, "{status}");
+    }
+    assert!(server.told(&buyer, "OrderStatusChanged").await.is_empty());
+
+    let zoe = server.person("Zoe-arbiter", 4, AccountRole::Arbiter).await;
+    server.clock.advance(SignedDuration::from_mins(11));
+    let (buyer, seller) = (again(&buyer).await, again(&seller).await);
+    until("Zoe takes it on", async || {
+        let now: OrderView = server.found(&path, &buyer).await;
+        now.escrow_id != order.escrow_id
+    })
+    .await;
+    server.state.market.follow().await.unwrap();
+    let now: OrderView = server.found(&path, &buyer).await;
+    assert_eq!((now.status, now.escrow_status), (OrderStatus::Pending, Status::PendingFunding));
+    assert_eq!(server.told(&seller, "OrderPlaced").await.len(), 1, "it was placed once");
+    assert!(server.told(&seller, "OrderStatusChanged").await.is_empty());
+
+    // She declines as well, and nobody else is found before it would have expired.
+    decline(now.escrow_id, &again(&zoe).await).await;
+    until("nobody is there", async || server.told(&buyer, "ArbiterWanted").await.len() == 2).await;
+    server.clock.advance(SignedDuration::from_hours(24 * 8));
+    let buyer = again(&buyer).await;
+    until("it is told", async || server.told(&buyer, "OrderStatusChanged").await.len() == 1).await;
+    let told = server.told(&buyer, "OrderStatusChanged").await.remove(0);
+    assert_eq!((&told.payload["from"], &told.payload["to"]), (&json!("PENDING"), &json!("CANCELLED")));
+    let ended: OrderView = server.found(&path, &buyer).await;
+    assert_eq!((ended.status, server.stock(&listing).await), (OrderStatus::Cancelled, 5));
 }

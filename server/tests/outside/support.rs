@@ -15,6 +15,8 @@ use aegis_server::outside::{Door, Lookup, System};
 use aegis_server::store::{
     DatabaseUrl, EventRow, NewWebhookRow, Note, Role, SessionRow, Store, WebhookChanges, WebhookRow,
 };
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -325,6 +327,14 @@ impl World {
     pub async fn enable(&self, id: WebhookId, enabled: bool) {
         let changes = WebhookChanges { enabled: Some(enabled), ..WebhookChanges::default() };
         self.store.change_webhook(self.user, id, changes, self.quiet()).await.unwrap().unwrap();
+    }
+
+    /// Changes rows behind the store's back.
+    pub fn tamper(&self, sql: &str) {
+        let DatabaseUrl::Sqlite(path) = &self.url else { panic!("SQLite") };
+        let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        conn.batch_execute(sql).unwrap();
     }
 
     pub fn courier(&self) -> Courier {

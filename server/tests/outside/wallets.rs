@@ -9,7 +9,7 @@ use aegis_server::outside::{OutsideError, System};
 use serde_json::{Value, json};
 
 use crate::monero::{Daemon, LOGIN};
-use crate::support::{Mode, Receiver, World, door, door_with};
+use crate::support::{Mode, Receiver, World, door, door_with, until};
 
 fn connection(url: &str, password: &str) -> WalletRequest {
     WalletRequest { url: url.to_owned(), username: LOGIN.0.to_owned(), password: password.to_owned() }
@@ -182,4 +182,30 @@ async fn calls_have_a_budget() {
     assert!(matches!(ask().await, Err(IntegrationError::Limited { seconds: 1 })));
     world.clock.advance(SignedDuration::from_secs(1));
     assert!(ask().await.is_ok());
+}
+
+#[tokio::test]
+async fn calls_of_one_person_that_hang_take_no_room_from_another() {
+    let (world, silent) = (World::new().await, Receiver::start(Mode::Hold).await);
+    let other = World::at(world.url.clone()).await;
+    let quick = Receiver::start(Mode::body(200, r#"{"result":{"height":7}}"#)).await;
+    let integrations = world.integrations(door());
+    let url = |receiver: &Receiver| format!("http://{}", receiver.address);
+    integrations.connect_wallet(&world.actor, connection(&url(&silent), "x")).await.unwrap();
+    integrations.connect_wallet(&other.actor, connection(&url(&quick), "x")).await.unwrap();
+    let ask = |user| {
+        let request = WalletCallRequest { method: "get_height".to_owned(), params: json!({}) };
+        let integrations = integrations.clone();
+        async move { integrations.call_wallet(user, request).await }
+    };
+    let mut hanging = Vec::new();
+    for _ in 0..70 {
+        world.clock.advance(SignedDuration::from_secs(1));
+        hanging.push(tokio::spawn(ask(world.user)));
+        tokio::task::yield_now().await;
+    }
+    until("one hangs", async || !silent.seen().is_empty()).await;
+    assert_eq!(ask(other.user).await.unwrap().result["height"], 7);
+    assert_eq!(silent.seen().len(), 1);
+    hanging.iter().for_each(tokio::task::JoinHandle::abort);
 }

@@ -7,13 +7,13 @@ use std::time::Duration;
 use aegis_common::ids::DeliveryId;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
 use aegis_common::wire::webhook::{DeliveryStatus, DisabledBecause, WebhookCall, bounds};
-use aegis_server::integrations::{LEASE, PATIENCE};
+use aegis_server::integrations::{IntegrationError, LEASE, PATIENCE};
 use aegis_server::store::{ByHand, Queued, WebhookChanges};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use crate::postgres::Postgres;
-use crate::support::{Mode, Receiver, SECRET, Seen, World, drain, until};
+use crate::support::{Mode, Receiver, SECRET, Seen, World, door, drain, until};
 
 /// HMAC (RFC 2104) from its definition.
 fn hmac(key: &[u8], message: &[u8]) -> String {
@@ -198,6 +198,76 @@ async fn a_receiver_that_says_nothing_holds_up_no_other() {
     // The other is still waited for.
     assert_eq!((world.state(held).await.failures, silent.seen().len()), (0, 1));
     courier.abort();
+}
+
+#[tokio::test]
+async fn nine_slow_webhooks_of_one_owner_hold_up_nobody_elses() {
+    let world = World::new().await;
+    let (silent, quick) = (Receiver::start(Mode::Hold).await, Receiver::start(Mode::status(200)).await);
+    for _ in 0..9 {
+        world.webhook(silent.url(), None).await;
+    }
+    let other = World::at(world.url.clone()).await;
+    other.webhook(quick.url(), None).await;
+    world.event(1).await;
+    let courier = tokio::spawn(world.courier().within(Duration::from_secs(600)).run());
+    until("the slow ones are called", async || silent.seen().len() == 2).await;
+    for n in 0..3 {
+        other.event(n).await;
+    }
+    until("the quick one has all", async || quick.seen().len() == 3).await;
+    assert_eq!(silent.seen().len(), 2, "of one owner no more are called at a time");
+    courier.abort();
+}
+
+#[tokio::test]
+async fn pings_have_a_budget_beside_the_number_that_waits() {
+    let (world, receiver) = (World::new().await, Receiver::start(Mode::status(200)).await);
+    let hook = world.webhook(receiver.url(), None).await;
+    let (courier, integrations) = (world.courier(), world.integrations(door()));
+    let ping = async || integrations.send_by_hand(world.user, hook, ByHand::Ping).await;
+    for n in 0..30 {
+        ping().await.unwrap();
+        if n % 10 == 9 {
+            assert_eq!(drain(&courier).await, 10);
+        }
+    }
+    assert!(matches!(ping().await, Err(IntegrationError::Limited { seconds: 10 })));
+    world.clock.advance(SignedDuration::from_secs(10));
+    ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_webhook_is_disabled_and_holds_up_no_other() {
+    let (world, receiver) = (World::new().await, Receiver::start(Mode::status(200)).await);
+    let damaged = world.webhook(receiver.url(), Some(&["AccountNotice"])).await;
+    let hook = world.webhook(receiver.url(), None).await;
+    world.tamper(&format!("UPDATE webhooks SET kinds = 'lost' WHERE id = x'{}'", damaged.0.simple()));
+    world.event(1).await;
+    drain(&world.courier()).await;
+    assert_eq!(receiver.seen().len(), 1);
+    assert_eq!(receiver.seen()[0].json()["webhookId"], hook.to_string());
+    // Mended and enabled, it goes on with what happened.
+    let mended =
+        format!("UPDATE webhooks SET kinds = NULL, enabled = 1 WHERE id = x'{}'", damaged.0.simple());
+    world.tamper(&mended);
+    drain(&world.courier()).await;
+    assert_eq!(receiver.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn what_the_server_can_not_read_is_a_failure_in_the_log() {
+    let (world, receiver) = (World::new().await, Receiver::start(Mode::status(200)).await);
+    let hook = world.webhook(receiver.url(), None).await;
+    world.tamper(&format!(
+        "INSERT INTO profiles (user_id, display_name, settings, updated_at) VALUES (x'{}', '', 'lost', 0)",
+        world.user.0.simple()
+    ));
+    world.event(1).await;
+    assert_eq!(drain(&world.courier()).await, 1);
+    let log = world.store.deliveries_of(world.user, hook, None, 10).await.unwrap().unwrap();
+    assert_eq!(log[0].last.as_ref().unwrap().error.as_deref(), Some("server"));
+    assert_eq!((world.state(hook).await.failures, receiver.seen().len()), (1, 0));
 }
 
 #[tokio::test]

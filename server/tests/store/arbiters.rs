@@ -39,6 +39,7 @@ fn sought(traders: [UserId; 2], others: &[UserId]) -> Sought {
         declined: others.to_vec(),
         silent_before: now() - SignedDuration::from_hours(24),
         capacity: 1_000,
+        most_unfunded: 1_000,
     }
 }
 
@@ -52,6 +53,8 @@ fn who(assigned: &Assigned) -> UserId {
 pub async fn arbiters(store: &Store) {
     many_at_once(store).await;
     conflicts(store).await;
+    neighbours(store).await;
+    room(store).await;
     places(store).await;
     silence(store).await;
     outages(store).await;
@@ -135,6 +138,60 @@ async fn conflicts(store: &Store) {
     assert_eq!(store.assign(nobody).await.unwrap(), Assigned::Nobody);
 }
 
+/// Who trades with whom counts from the choice on, and nobody trades with the arbiter of an escrow of theirs.
+async fn neighbours(store: &Store) {
+    let (ours, others) = pool(store, 2).await;
+    let [ann, bob] = [somebody(store, Role::User).await, somebody(store, Role::User).await];
+    let named = |id, traders| Sought { named: Some(id), ..sought(traders, &[]) };
+    // The first arbiter is about to trade with Bob, under the second.
+    assert_eq!(who(&store.assign(named(ours[1], [ours[0], bob])).await.unwrap()), ours[1]);
+    assert_eq!(
+        store.assign(named(ours[0], [ann, bob])).await.unwrap(),
+        Assigned::Barred(Some(Bar::Conflict))
+    );
+    // Whoever is about to arbitrate for Bob, or does, trades with neither him nor, in an escrow of his, with anybody else of it.
+    for traders in [[bob, ours[1]], [ours[1], ours[0]]] {
+        assert_eq!(store.assign(sought(traders, &others)).await.unwrap(), Assigned::Conflict);
+    }
+    let cat = somebody(store, Role::User).await;
+    let case = opening([cat, ann, ours[0]]);
+    store.commit(case.clone()).await.unwrap();
+    for traders in [[cat, ours[0]], [ours[0], cat], [ann, ours[0]]] {
+        assert_eq!(store.assign(sought(traders, &others)).await.unwrap(), Assigned::Conflict);
+    }
+    // One who is let go may take a trader's part in the escrow that takes the place.
+    let edited = Sought { replaces: Some(case.escrow.id), ..named(ours[1], [cat, ours[0]]) };
+    assert_eq!(who(&store.assign(edited).await.unwrap()), ours[1]);
+    let mut over = next(&case);
+    over.escrow.status = "CANCELLED".to_owned();
+    store.commit(over).await.unwrap();
+    assert_eq!(who(&store.assign(named(ours[1], [ann, ours[0]])).await.unwrap()), ours[1]);
+}
+
+/// Nobody fills arbiters up with escrows that are never paid for.
+async fn room(store: &Store) {
+    let (ours, others) = pool(store, 1).await;
+    let [ann, bob] = [somebody(store, Role::User).await, somebody(store, Role::User).await];
+    let asked = || Sought { most_unfunded: 2, ..sought([ann, bob], &others) };
+    let begun = opening([ann, bob, ours[0]]);
+    store.commit(begun.clone()).await.unwrap();
+    // The second is being made.
+    assert_eq!(who(&store.assign(asked()).await.unwrap()), ours[0]);
+    assert_eq!(store.assign(asked()).await.unwrap(), Assigned::TooMany);
+    // It counts for who begins, not for the other.
+    let other = Sought { traders: [bob, ann], ..asked() };
+    assert_eq!(who(&store.assign(other).await.unwrap()), ours[0]);
+    // What takes the place of another is not one more.
+    let edited = Sought { replaces: Some(begun.escrow.id), ..asked() };
+    assert_eq!(who(&store.assign(edited).await.unwrap()), ours[0]);
+    // What is paid for does not count, and what was never made stops counting.
+    let mut paid = next(&begun);
+    paid.escrow.status = "ACTIVE".to_owned();
+    store.commit(paid).await.unwrap();
+    let later = Sought { at: now() + SignedDuration::from_mins(6), ..asked() };
+    assert_eq!(who(&store.assign(later).await.unwrap()), ours[0]);
+}
+
 /// Whatever is tried again, an escrow's place is taken once.
 async fn places(store: &Store) {
     let (ours, others) = pool(store, 2).await;
@@ -149,6 +206,19 @@ async fn places(store: &Store) {
     let other = ours.iter().find(|id| **id != who(&first)).copied();
     let named = Sought { named: other, ..place(now()) };
     assert_eq!(store.assign(named.clone()).await, Err(StoreError::Busy));
+    // With another trader, or when its arbiter can't be had any more, it is chosen anew, and the one before can't be made.
+    let stranger = somebody(store, Role::User).await;
+    let moved = Sought { traders: [traders[0], stranger], ..place(now()) };
+    let Assigned::To { escrow: anew, .. } = store.assign(moved.clone()).await.unwrap() else { panic!() };
+    assert_eq!(anew, moved.escrow);
+    assert_eq!(store.assignment(*escrow).await.unwrap(), None);
+    let declining = Sought { declined: [others.clone(), vec![who(&first)]].concat(), ..place(now()) };
+    let second = store.assign(declining.clone()).await.unwrap();
+    assert_eq!(Some(who(&second)), other);
+    let full = Sought { capacity: 0, ..declining };
+    assert_eq!(store.assign(full).await.unwrap(), Assigned::Nobody);
+    let first = store.assign(Sought { named: Some(who(&first)), ..place(now()) }).await.unwrap();
+    let Assigned::To { escrow, .. } = &first else { panic!("{first:?}") };
     // It was never made: another may be, and only that one.
     let later = now() + SignedDuration::from_mins(6);
     let second = store.assign(Sought { at: later, ..named }).await.unwrap();
@@ -171,7 +241,7 @@ async fn places(store: &Store) {
     store.want_arbiter(old.escrow.id, later).await.unwrap();
     assert!(store.vacancies(now(), 10).await.unwrap().is_empty());
     assert_eq!(store.vacancies(later, 10).await.unwrap(), [old.escrow.id]);
-    store.close_vacancy(old.escrow.id).await.unwrap();
+    store.close_vacancy(old.escrow.id, Vec::new(), later).await.unwrap();
     assert!(store.vacancies(later, 10).await.unwrap().is_empty());
 }
 

@@ -239,10 +239,12 @@ fn sqlite_answers_each_search_by_its_index() {
         assert_plan(&mut conn, "escrows", condition, index);
     }
     for (table, condition, index) in [
+        ("escrows", "creator_id = ? AND status = 'PENDING_FUNDING'", "escrows_unfunded"),
+        ("listings", "status = 'closed' AND updated_at >= ? AND updated_at < ?", "listings_closed"),
         ("webhooks", "user_id = ?", "webhooks_user"),
         ("webhooks", "because IS NOT NULL", "webhooks_off"),
-        ("webhooks", "due_at IS NOT NULL AND enabled = ? ORDER BY due_at", "webhooks_due"),
-        ("webhooks", "enabled = ? AND due_at <= ? AND leased_until <= ? ORDER BY due_at", "webhooks_due"),
+        ("webhooks", "enabled AND due_at IS NOT NULL ORDER BY due_at", "webhooks_due"),
+        ("webhooks", "enabled AND due_at <= ? AND leased_until <= ? ORDER BY due_at", "webhooks_due"),
         ("deliveries", "webhook_id = ? AND status = ? ORDER BY seq", "deliveries_waiting"),
         ("deliveries", "webhook_id = ? AND seq < ? ORDER BY seq DESC", "deliveries_log"),
         ("deliveries", "created_at < ? ORDER BY created_at", "deliveries_created"),

@@ -5,18 +5,24 @@ use std::collections::BTreeSet;
 use aegis_common::amount::Piconero;
 use aegis_common::ids::{EscrowId, ListingId, ReviewId, UserId};
 use aegis_common::role::Role as Part;
+use aegis_common::time::SignedDuration;
 use aegis_common::wire::market::{ListingStatus, Sort};
 use aegis_server::store::{
-    Changed, Listed, ListingPatch, ListingQuery, ListingRow, NewEvent, Note, ReviewRow, Store, StoreError,
+    Changed, DatabaseUrl, Listed, ListingPatch, ListingQuery, ListingRow, NewEvent, Note, ReviewRow, Store,
+    StoreError,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::rows::{answer, now, opening, parties};
+use crate::tamper;
 
-pub async fn market(store: &Store) {
+pub async fn market(url: &DatabaseUrl, store: &Store) {
     listings(store).await;
+    closed(store).await;
     searches(store).await;
+    walks(store).await;
+    plans(url, store).await;
     reviews(store).await;
 }
 
@@ -80,6 +86,117 @@ async fn listings(store: &Store) {
     assert_eq!(change(seller, 4, add(1)).await, Changed::Over);
 }
 
+/// What is closed is found by its words no more, and forgotten where nobody has ordered it.
+async fn closed(store: &Store) {
+    let [seller, ..] = parties(store).await;
+    let row = listing(seller, "A gramophone", 5, 3);
+    listed(store, &row, &["a", "gramophone"]).await;
+    let found = async |status| {
+        let words = vec!["gramophone".to_owned()];
+        let asked = ListingQuery {
+            seller: Some(seller),
+            status,
+            words,
+            min: None,
+            max: None,
+            sort: Sort::Newest,
+            after: None,
+            limit: 9,
+        };
+        store.listings(asked).await.unwrap().rows.len()
+    };
+    assert_eq!(found(ListingStatus::Active).await, 1);
+    let close = ListingPatch { status: Some(ListingStatus::Closed), ..ListingPatch::default() };
+    assert_eq!(store.change_listing(row.id, seller, 1, close, now()).await, Ok(Changed::Done));
+    assert_eq!((found(ListingStatus::Active).await, found(ListingStatus::Closed).await), (0, 0));
+    let window =
+        |from: i64, to: i64| (now() + SignedDuration::from_secs(from), now() + SignedDuration::from_secs(to));
+    assert_eq!(store.purge_listings(window(1, 9), 9).await.unwrap(), 0, "closed before");
+    assert!(store.listing(row.id).await.unwrap().is_some());
+    assert!(store.purge_listings(window(0, 1), 9).await.unwrap() >= 1);
+    assert!(store.listing(row.id).await.unwrap().is_none());
+}
+
+/// Words that many have, and hardly any together, do not make one page read the whole market: it is read in pieces.
+async fn walks(store: &Store) {
+    let [seller, ..] = parties(store).await;
+    let both = listing(seller, "both", 9, 1);
+    listed(store, &both, &["zalpha", "zbeta"]).await;
+    let rows: Vec<ListingRow> = (0..5_200).map(|_| listing(seller, "one of them", 9, 1)).collect();
+    for some in rows.chunks(100) {
+        let stored = some.iter().enumerate().map(|(n, row)| {
+            let words = vec![["zalpha", "zbeta"][n % 2].to_owned()];
+            store.insert_listing(row.clone(), words, answer(seller, &row.id.to_string()), 100_000)
+        });
+        for outcome in futures_util::future::join_all(stored).await {
+            assert_eq!(outcome, Ok(Listed::Done));
+        }
+    }
+    let (words, mut after, mut pages) = (vec!["zalpha".to_owned(), "zbeta".to_owned()], None, 0);
+    let found = loop {
+        let asked = ListingQuery {
+            seller: None,
+            status: ListingStatus::Active,
+            words: words.clone(),
+            min: None,
+            max: None,
+            sort: Sort::Newest,
+            after,
+            limit: 1,
+        };
+        let page = store.listings(asked).await.unwrap();
+        pages += 1;
+        if let Some(row) = page.rows.first() {
+            break row.id;
+        }
+        assert!(page.walked.is_some() && page.walked != after, "page {pages}");
+        after = page.walked;
+    };
+    assert_eq!((found, pages), (both.id, 2));
+}
+
+/// Every order is read from an index, and words are tested by theirs; without one the test says so.
+async fn plans(url: &DatabaseUrl, store: &Store) {
+    let DatabaseUrl::Sqlite(_) = url else { return };
+    let [seller, ..] = parties(store).await;
+    let faults = async |seller, sort| {
+        let asked = ListingQuery {
+            seller,
+            status: ListingStatus::Active,
+            words: vec!["lamp".to_owned()],
+            min: Some(Piconero(1)),
+            max: None,
+            sort,
+            after: Some((Piconero(1), ListingId(Uuid::nil()))),
+            limit: 51,
+        };
+        let plan = store.listings_plan(asked).await.unwrap();
+        let wrong = |line: &&String| {
+            let by_word =
+                line.contains("listing_words") && !line.contains("(listing_id=? AND word>? AND word<?)");
+            line.starts_with("SCAN") || line.contains("TEMP B-TREE") || by_word
+        };
+        plan.iter().filter(wrong).cloned().collect::<Vec<_>>()
+    };
+    let migration = include_str!("../../../migrations/sqlite/00000000000004_market/up.sql");
+    for (seller, sorts, index) in [
+        (None, [Sort::Newest, Sort::Oldest], "listings_new"),
+        (None, [Sort::Cheapest, Sort::Dearest], "listings_price"),
+        (Some(seller), [Sort::Newest, Sort::Oldest], "listings_seller"),
+        (Some(seller), [Sort::Cheapest, Sort::Dearest], "listings_seller_price"),
+        (None, [Sort::Newest, Sort::Cheapest], "listing_words_listing"),
+    ] {
+        let line = format!("CREATE INDEX {index} ");
+        let made = migration.lines().find(|made| made.starts_with(&line)).unwrap();
+        for sort in sorts {
+            assert_eq!(faults(seller, sort).await, Vec::<String>::new(), "{sort:?}");
+        }
+        tamper(url, &format!("DROP INDEX {index}"));
+        assert!(!faults(seller, sorts[0]).await.is_empty(), "nothing is wrong without {index}");
+        tamper(url, made);
+    }
+}
+
 /// Every filter and order against what a loop over all of them finds, page by page.
 async fn searches(store: &Store) {
     let [ann, bob, shut] = parties(store).await;
@@ -138,7 +255,9 @@ async fn searches(store: &Store) {
                 let status = ListingStatus::Active;
                 let asked =
                     ListingQuery { seller, status, words, min: Some(base), max, sort, after, limit: 3 };
-                let page = store.listings(asked).await.unwrap();
+                let found_now = store.listings(asked).await.unwrap();
+                assert_eq!(found_now.walked, None, "a small market");
+                let page = found_now.rows;
                 after = page.last().map(|row| (row.price, row.id));
                 let full = page.len() == 3;
                 found.extend(page.into_iter().map(|row| row.id));
@@ -231,10 +350,19 @@ async fn reviews(store: &Store) {
         under: None,
     };
     assert!(store.hide_review(id, Some("slander".to_owned()), note.clone()).await.unwrap());
-    assert!(!store.hide_review(unknown, None, note).await.unwrap());
+    assert!(!store.hide_review(unknown, None, note.clone()).await.unwrap());
     let changed = store.review(id).await.unwrap().unwrap();
     assert_eq!((changed.version, changed.stars, changed.hidden.as_deref()), (4, 2, Some("slander")));
     assert_eq!(changed.answer, Some(("No.".to_owned(), now())));
     assert_eq!(store.stars_of(seller).await.unwrap(), (2, 9));
     assert_eq!(store.audit_of(buyer, None, 10).await.unwrap().len(), 1, "of one that is there");
+    // Hidden twice it counts as hidden once, and shown again as it stands.
+    assert!(store.hide_review(id, Some("slander".to_owned()), note.clone()).await.unwrap());
+    assert_eq!(store.stars_of(seller).await.unwrap(), (2, 9));
+    let later = store.change_review(id, 5, (3, "Well.".to_owned()), now()).await;
+    assert_eq!((later, store.stars_of(seller).await), (Ok(Changed::Done), Ok((2, 9))));
+    for _ in 0..2 {
+        assert!(store.hide_review(id, None, note.clone()).await.unwrap());
+        assert_eq!(store.stars_of(seller).await.unwrap(), (3, 12));
+    }
 }

@@ -4,7 +4,7 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, ListingId, OrderId, UserId};
 use aegis_common::time::{SignedDuration, Timestamp};
-use aegis_common::wire::market::ListingStatus;
+use aegis_common::wire::market::{ListingStatus, OrderStatus};
 use aegis_server::store::{
     Assigned, Commit, CommitError, DatabaseUrl, Ended, Hold, ListingPatch, ListingRow, NewEvent, NewOrder,
     OrderQuery, Sought, Store, StoreError,
@@ -27,6 +27,7 @@ pub async fn orders(url: &DatabaseUrl, store: &Store) {
     undoing_while_escrows_are_made(store).await;
     endings(url, store).await;
     lists_of_orders(store).await;
+    plans(url, store).await;
 }
 
 fn order(listing: &ListingRow, buyer: UserId, quantity: u32) -> NewOrder {
@@ -239,6 +240,7 @@ async fn endings(url: &DatabaseUrl, store: &Store) {
             declined: Vec::new(),
             silent_before: now(),
             capacity: 1_000,
+            most_unfunded: 1_000,
         };
         let Assigned::To { escrow, .. } = store.assign(sought).await.unwrap() else { panic!("nobody") };
         let mut commit = Commit { replaces, ..escrow_of(&next, arbiter) };
@@ -278,22 +280,21 @@ async fn lists_of_orders(store: &Store) {
     // One without an escrow is not listed.
     assert_eq!(hold(store, &order(&by_bob, ann, 1)).await, Hold::Held);
     for (bought, sold) in [(true, true), (true, false), (false, true)] {
-        for status in [None, Some(Status::Active)] {
+        for status in [None, Some(OrderStatus::Paid)] {
             for listing in [None, Some(by_bob.id)] {
                 let mut wanted: Vec<_> = all
                     .iter()
                     .filter(|(order, _)| {
                         (bought && order.buyer_id == ann) || (sold && order.seller_id == ann)
                     })
-                    .filter(|(_, has)| status.is_none_or(|status| *has == status))
+                    .filter(|(_, has)| status.is_none_or(|status| OrderStatus::of(*has) == status))
                     .filter(|(order, _)| listing.is_none_or(|listing| order.listing_id == listing))
                     .map(|(order, _)| order.id)
                     .collect();
                 wanted.reverse();
                 let (mut found, mut before) = (Vec::new(), None);
                 loop {
-                    let statuses = status.map(|status| vec![status, Status::Settling]);
-                    let asked = OrderQuery { user: ann, bought, sold, statuses, listing, before, limit: 2 };
+                    let asked = OrderQuery { user: ann, bought, sold, status, listing, before, limit: 2 };
                     let page = store.orders(asked).await.unwrap();
                     before = page.last().map(|order| order.id);
                     let full = page.len() == 2;
@@ -305,5 +306,40 @@ async fn lists_of_orders(store: &Store) {
                 assert_eq!(found, wanted, "{bought} {sold} {status:?} {listing:?}");
             }
         }
+    }
+}
+
+/// What of a plan is not answered in order by an index.
+fn faults(plan: &[String]) -> Vec<String> {
+    let fine = |line: &String| line.starts_with("SEARCH orders USING") && line.contains("INDEX orders_");
+    plan.iter().filter(|line| !fine(line)).cloned().collect()
+}
+
+/// Every filter is answered from an index of its own; and without one the test says so.
+async fn plans(url: &DatabaseUrl, store: &Store) {
+    let DatabaseUrl::Sqlite(_) = url else { return };
+    let [ann, bob, _] = parties(store).await;
+    let row = listing(ann, "x", 5, 100);
+    listed(store, &row, &[]).await;
+    let filters = [
+        (ann, (true, false), None, None, "orders_buyer"),
+        (ann, (true, false), Some(OrderStatus::Paid), None, "orders_buyer_status"),
+        (bob, (true, false), None, Some(row.id), "orders_buyer_listing"),
+        (ann, (false, true), None, None, "orders_seller"),
+        (ann, (false, true), Some(OrderStatus::Paid), None, "orders_seller_status"),
+        (ann, (false, true), None, Some(row.id), "orders_listing"),
+        (ann, (false, true), Some(OrderStatus::Paid), Some(row.id), "orders_listing_status"),
+    ];
+    let migration = include_str!("../../../migrations/sqlite/00000000000004_market/up.sql");
+    for (user, (bought, sold), status, listing, index) in filters {
+        let asked = OrderQuery { user, bought, sold, status, listing, before: None, limit: 51 };
+        let plan = store.orders_plan(asked.clone()).await.unwrap();
+        assert!(faults(&plan).is_empty() && plan[0].contains(&format!("INDEX {index} ")), "{plan:?}");
+        let line = format!("CREATE INDEX {index} ");
+        let made = migration.lines().find(|made| made.starts_with(&line)).unwrap();
+        tamper(url, &format!("DROP INDEX {index}"));
+        let plan = store.orders_plan(asked).await.unwrap();
+        assert!(!plan[0].contains(&format!("INDEX {index} ")), "{plan:?}");
+        tamper(url, made);
     }
 }

@@ -125,17 +125,17 @@ async fn taken(url: &DatabaseUrl, store: &Store) {
     queue(store).await;
     // Nothing leaves for an account that is shut out.
     store.set_disabled(ann, true, note(ann, false)).await.unwrap();
-    assert!(store.claim_deliveries(now(), later(60), 5).await.unwrap().is_empty());
+    assert!(store.claim_deliveries(now(), later(60), 5, 20).await.unwrap().is_empty());
     store.set_disabled(ann, false, note(ann, false)).await.unwrap();
     // Of two servers' many couriers one gets it, and only it can note what became of it.
     let other = open(url);
-    let claims = (0..20).map(|n| [store, &other][n % 2].claim_deliveries(now(), later(60), 5));
+    let claims = (0..20).map(|n| [store, &other][n % 2].claim_deliveries(now(), later(60), 5, 20));
     let claims: Vec<Claim> = join_all(claims).await.into_iter().flat_map(Result::unwrap).collect();
     assert_eq!(claims.len(), 1);
     let claim = &claims[0];
     assert_eq!((claim.webhook.id, claim.secret.as_slice()), (hook.id, SECRET.as_bytes()));
-    assert!(other.claim_deliveries(later(59), later(119), 5).await.unwrap().is_empty());
-    let over = other.claim_deliveries(later(60), later(120), 5).await.unwrap().remove(0);
+    assert!(other.claim_deliveries(later(59), later(119), 5, 20).await.unwrap().is_empty());
+    let over = other.claim_deliveries(later(60), later(120), 5, 20).await.unwrap().remove(0);
     assert_eq!((over.delivery.id, &over.event), (claim.delivery.id, &claim.event));
     assert!(
         !store.note_attempt(claim, attempt(200), After::Delivered, now()).await.unwrap(),
@@ -146,13 +146,13 @@ async fn taken(url: &DatabaseUrl, store: &Store) {
     let state = store.webhook(ann, hook.id).await.unwrap().unwrap();
     assert_eq!((state.failures, state.tried_at, state.due_at), (1, Some(now()), Some(later(100))));
     assert_eq!(state.waiting, 3);
-    assert!(store.claim_deliveries(later(99), later(160), 5).await.unwrap().is_empty());
-    let again = store.claim_deliveries(later(100), later(160), 5).await.unwrap().remove(0);
+    assert!(store.claim_deliveries(later(99), later(160), 5, 20).await.unwrap().is_empty());
+    let again = store.claim_deliveries(later(100), later(160), 5, 20).await.unwrap().remove(0);
     assert_eq!(again.delivery.id, claim.delivery.id);
     assert_eq!((again.delivery.attempts, again.delivery.last.clone()), (1, Some(attempt(500))));
     assert!(store.note_attempt(&again, attempt(204), After::Delivered, later(101)).await.unwrap());
     assert!(!store.note_attempt(&again, attempt(204), After::Delivered, later(101)).await.unwrap());
-    let second = store.claim_deliveries(later(101), later(161), 5).await.unwrap().remove(0);
+    let second = store.claim_deliveries(later(101), later(161), 5, 20).await.unwrap().remove(0);
     assert!(second.delivery.seq > again.delivery.seq && second.webhook.failures == 0);
     assert!(store.delete_webhook(ann, hook.id, note(ann, false)).await.unwrap());
     assert!(!store.note_attempt(&second, attempt(200), After::Delivered, now()).await.unwrap(), "it is gone");
@@ -178,7 +178,7 @@ async fn sealed(url: &DatabaseUrl, store: &Store) {
     reseal(&both).await;
     assert_eq!(new.wallet(ann).await.unwrap().unwrap().0, connection);
     assert_eq!(
-        new.claim_deliveries(now(), later(1), 5).await.unwrap()[0].secret.as_slice(),
+        new.claim_deliveries(now(), later(1), 5, 20).await.unwrap()[0].secret.as_slice(),
         SECRET.as_bytes()
     );
     assert!(store.sealed_under().await.unwrap().contains(&under("d")));
@@ -186,9 +186,12 @@ async fn sealed(url: &DatabaseUrl, store: &Store) {
     let changes =
         WebhookChanges { secret: Some(Zeroizing::new("another secret".to_owned())), ..Default::default() };
     new.change_webhook(ann, hook.id, changes, note(ann, false)).await.unwrap().unwrap();
-    let claims = new.claim_deliveries(later(1), later(2), 5).await.unwrap();
+    let claims = new.claim_deliveries(later(1), later(2), 5, 20).await.unwrap();
     assert_eq!(claims[0].secret.as_slice(), b"another secret");
-    assert!(store.claim_deliveries(later(2), later(3), 5).await.unwrap().is_empty(), "its key is not here");
+    assert!(
+        store.claim_deliveries(later(2), later(3), 5, 20).await.unwrap().is_empty(),
+        "its key is not here"
+    );
     let back = Keyring::parse(&format!("{},{}", "d".repeat(64), "a".repeat(64))).unwrap();
     reseal(&Store::open(url, Arc::new(back), StoreOptions::default()).unwrap()).await;
     let rows = dumped(store).await;

@@ -1,11 +1,11 @@
 //! Choosing an arbiter. The one writer chooses, so two escrows that are made at once never count on the same idle arbiter.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use aegis_common::arbiter::{Bar, Candidate, Choice};
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::time::{SignedDuration, Timestamp};
-use diesel::dsl::{exists, not, sql};
+use diesel::dsl::{count_star, exists, not, sql};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use serde::Serialize;
@@ -16,13 +16,15 @@ use crate::store::connection::Conn;
 use crate::store::dump::as_json;
 use crate::store::error::StoreError;
 use crate::store::schema::{arbiters, assignments, disabled, escrows, users};
-use crate::store::types::{DbUuid, impossible, time};
+use crate::store::types::{DbUuid, impossible, natural, time};
 use crate::store::users::{RawUser, Role, UserRow};
 
 /// An assignment without an escrow counts as work for so long: the escrow is being made.
 const BEING_MADE: SignedDuration = SignedDuration::from_mins(5);
 /// Most arbiters that are considered.
 const POOL: i64 = 5_000;
+/// In the words of the partial index: only so is it used.
+const UNFUNDED: &str = "status = 'PENDING_FUNDING'";
 
 /// For whom an arbiter is sought.
 #[derive(Debug, Clone)]
@@ -43,6 +45,8 @@ pub struct Sought {
     pub silent_before: Timestamp,
     /// Cases at once of those who don't say.
     pub capacity: u32,
+    /// Escrows that one person may have begun that are not paid for. One that takes another's place is not one more.
+    pub most_unfunded: u32,
 }
 
 /// How the choice went.
@@ -64,6 +68,10 @@ pub enum Assigned {
     Nobody,
     /// Another escrow has taken that place.
     Taken(EscrowId),
+    /// One of the traders is the arbiter of the other in an escrow that is not over.
+    Conflict,
+    /// The creator has begun as many that are not paid for as it may.
+    TooMany,
 }
 
 /// A recorded choice.
@@ -86,6 +94,8 @@ pub struct AssignmentRow {
 pub(in crate::store) struct RawAssignment {
     pub escrow_id: DbUuid,
     arbiter_id: DbUuid,
+    creator_id: DbUuid,
+    other_id: DbUuid,
     at: i64,
     replaces: Option<DbUuid>,
     #[serde(serialize_with = "as_json")]
@@ -159,107 +169,183 @@ fn assign(conn: &mut Conn, sought: &Sought) -> Result<Assigned, StoreError> {
     if let Some(again) = made_before(conn, sought)? {
         return Ok(again);
     }
-    let found = found(conn, sought)?;
-    let choice = Choice {
-        format: Choice::FORMAT,
-        at: sought.at,
-        traders: sought.traders,
-        named: sought.named.is_some(),
-        silent_before: sought.silent_before,
-        considered: found.len() as u64,
-        candidates: candidates(conn, sought, &found)?,
-    };
+    let making = Making::load(conn, sought.at, None)?;
+    if sought.replaces.is_none() && unfunded(conn, sought, &making)? >= u64::from(sought.most_unfunded) {
+        return Ok(Assigned::TooMany);
+    }
+    if arbitrates(conn, sought, &making)? {
+        return Ok(Assigned::Conflict);
+    }
+    let found = found(conn, sought.named)?;
+    let choice = choice(conn, sought, &found, &making)?;
     let Some(chosen) = choice.chosen().map(|chosen| chosen.user_id) else {
         let bar = choice.candidates.first().map(|candidate| choice.bar(candidate));
         return Ok(if choice.named { Assigned::Barred(bar.flatten()) } else { Assigned::Nobody });
     };
     record(conn, sought, chosen, choice)?;
+    assigned(sought.escrow, chosen, found)
+}
+
+fn assigned(escrow: EscrowId, chosen: UserId, found: Vec<ArbiterRow>) -> Result<Assigned, StoreError> {
     let arbiter = found.into_iter().find(|row| row.user.id == chosen);
     let arbiter = arbiter.ok_or_else(|| impossible("an arbiter was chosen who was not considered"))?;
     let fee_bps = arbiter.offer.fee_bps;
-    Ok(Assigned::To { escrow: sought.escrow, arbiter: Box::new(arbiter.user), fee_bps })
+    Ok(Assigned::To { escrow, arbiter: Box::new(arbiter.user), fee_bps })
 }
 
-/// A choice that was made for the same place: an escrow has one successor at most.
+/// A choice that was made for the same place: an escrow has one successor at most. It is given again for the same traders while its
+/// arbiter can be had; otherwise it is forgotten, and whoever makes an escrow of it is refused.
 fn made_before(conn: &mut Conn, sought: &Sought) -> Result<Option<Assigned>, StoreError> {
     let Some(place) = sought.replaces else { return Ok(None) };
     let row = assignments::table.filter(assignments::replaces.eq(DbUuid::from(place.0)));
     let Some(raw) = row.first::<RawAssignment>(conn).optional()? else { return Ok(None) };
     let made = escrows::table.find(raw.escrow_id).select(escrows::version).first::<i64>(conn).optional()?;
+    let escrow = EscrowId(raw.escrow_id.into());
     if made.is_some() {
-        return Ok(Some(Assigned::Taken(EscrowId(raw.escrow_id.into()))));
+        return Ok(Some(Assigned::Taken(escrow)));
     }
-    if sought.at.duration_since(time(raw.at)?) > BEING_MADE {
-        diesel::delete(assignments::table.find(raw.escrow_id)).execute(conn)?;
-        return Ok(None);
+    let is_fresh = sought.at.duration_since(time(raw.at)?) <= BEING_MADE;
+    if is_fresh && [raw.creator_id, raw.other_id] == sought.traders.map(|id| DbUuid::from(id.0)) {
+        let arbiter = UserId(raw.arbiter_id.into());
+        if sought.named.is_some_and(|named| named != arbiter) {
+            return Err(StoreError::Busy);
+        }
+        let making = Making::load(conn, sought.at, Some(raw.escrow_id))?;
+        let found = found(conn, Some(arbiter))?;
+        let again = choice(conn, sought, &found, &making)?;
+        if again.chosen().is_some() && !arbitrates(conn, sought, &making)? {
+            return assigned(escrow, arbiter, found).map(Some);
+        }
     }
-    if sought.named.is_some_and(|named| DbUuid::from(named.0) != raw.arbiter_id) {
-        return Err(StoreError::Busy);
-    }
-    let user: Vec<RawUser> = users::table.filter(users::id.eq(raw.arbiter_id)).load(conn)?;
-    let arbiter = with_load(conn, user)?.pop().ok_or_else(|| impossible("an assigned arbiter is gone"))?;
-    let (escrow, fee_bps) = (EscrowId(raw.escrow_id.into()), arbiter.offer.fee_bps);
-    Ok(Some(Assigned::To { escrow, arbiter: Box::new(arbiter.user), fee_bps }))
+    diesel::delete(assignments::table.find(raw.escrow_id)).execute(conn)?;
+    Ok(None)
 }
 
-fn found(conn: &mut Conn, sought: &Sought) -> Result<Vec<ArbiterRow>, StoreError> {
+fn found(conn: &mut Conn, named: Option<UserId>) -> Result<Vec<ArbiterRow>, StoreError> {
     let shut = disabled::table.filter(disabled::user_id.eq(users::id)).select(disabled::user_id);
     let pool = users::table.filter(users::role.eq(Role::Arbiter.as_str())).filter(not(exists(shut)));
     let pool = pool.order(users::id).limit(POOL);
-    let found: Vec<RawUser> = match sought.named {
+    let found: Vec<RawUser> = match named {
         Some(id) => pool.filter(users::id.eq(DbUuid::from(id.0))).load(conn)?,
         None => pool.load(conn)?,
     };
     with_load(conn, found)
 }
 
-fn candidates(conn: &mut Conn, sought: &Sought, found: &[ArbiterRow]) -> Result<Vec<Candidate>, StoreError> {
-    let (partners, being_made) = (partners(conn, sought.traders)?, being_made(conn, sought.at)?);
-    Ok(found
-        .iter()
-        .map(|ArbiterRow { user, offer, seen_at, assigned_at, open, .. }| Candidate {
+fn choice(
+    conn: &mut Conn,
+    sought: &Sought,
+    found: &[ArbiterRow],
+    making: &Making,
+) -> Result<Choice, StoreError> {
+    let partners = partners(conn, sought.traders, making)?;
+    let candidates =
+        found.iter().map(|ArbiterRow { user, offer, seen_at, assigned_at, open, .. }| Candidate {
             user_id: user.id,
             username: user.username.clone(),
-            open: open + being_made.get(&user.id).copied().unwrap_or(0),
+            open: open + making.count(|escrow| escrow.arbiter == user.id),
             capacity: offer.capacity.unwrap_or(sought.capacity),
             idle_since: assigned_at.unwrap_or(user.created_at),
             seen_at: *seen_at,
             accepting: offer.accepting,
             trades_with_party: partners.contains(&user.id),
             declined: sought.declined.contains(&user.id),
-        })
-        .collect())
+        });
+    Ok(Choice {
+        format: Choice::FORMAT,
+        at: sought.at,
+        traders: sought.traders,
+        named: sought.named.is_some(),
+        silent_before: sought.silent_before,
+        considered: found.len() as u64,
+        candidates: candidates.collect(),
+    })
 }
 
-/// Everybody who trades with one of the two in an escrow that is not over.
-fn partners(conn: &mut Conn, traders: [UserId; 2]) -> Result<HashSet<UserId>, StoreError> {
-    let traders = traders.map(|id| DbUuid::from(id.0));
+/// How many escrows the creator has begun that are not paid for, those that are being made among them.
+fn unfunded(conn: &mut Conn, sought: &Sought, making: &Making) -> Result<u64, StoreError> {
+    let [creator, _] = sought.traders;
+    let begun = escrows::table.filter(escrows::creator_id.eq(DbUuid::from(creator.0)));
+    let begun = natural(begun.filter(sql::<Bool>(UNFUNDED)).select(count_star()).first(conn)?)?;
+    Ok(begun + making.count(|escrow| escrow.traders.first() == Some(&creator)))
+}
+
+/// Whether one of the two is to arbitrate for the other in an escrow that is not over, the one that is to be replaced aside.
+fn arbitrates(conn: &mut Conn, sought: &Sought, making: &Making) -> Result<bool, StoreError> {
+    let [one, other] = sought.traders;
+    let old = sought.replaces.map_or(DbUuid::from(uuid::Uuid::nil()), |id| id.0.into());
+    for (arbiter, trader) in [(one, other), (other, one)] {
+        let (arbiter_id, trader_id) = (DbUuid::from(arbiter.0), DbUuid::from(trader.0));
+        // One query a part, each answered by its own index.
+        let open = || escrows::table.filter(sql::<Bool>(OPEN)).filter(escrows::arbiter_id.eq(arbiter_id));
+        let open = || open().filter(escrows::id.ne(old)).select(escrows::id);
+        let buys = open().filter(escrows::buyer_id.eq(trader_id)).first::<DbUuid>(conn).optional()?;
+        let sells = open().filter(escrows::seller_id.eq(trader_id)).first::<DbUuid>(conn).optional()?;
+        let begun = making.count(|escrow| escrow.arbiter == arbiter && escrow.traders.contains(&trader));
+        if buys.is_some() || sells.is_some() || begun > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Everybody who trades with one of the two in an escrow that is not over, or is being made.
+fn partners(conn: &mut Conn, traders: [UserId; 2], making: &Making) -> Result<HashSet<UserId>, StoreError> {
+    let ids = traders.map(|id| DbUuid::from(id.0));
     let open = || escrows::table.filter(sql::<Bool>(OPEN));
-    let sellers = open().filter(escrows::buyer_id.eq_any(traders)).select(escrows::seller_id).distinct();
+    let sellers = open().filter(escrows::buyer_id.eq_any(ids)).select(escrows::seller_id).distinct();
     let sellers: Vec<DbUuid> = sellers.load(conn)?;
-    let buyers = open().filter(escrows::seller_id.eq_any(traders)).select(escrows::buyer_id).distinct();
+    let buyers = open().filter(escrows::seller_id.eq_any(ids)).select(escrows::buyer_id).distinct();
     let buyers: Vec<DbUuid> = buyers.load(conn)?;
-    Ok(sellers.into_iter().chain(buyers).map(|id| UserId(id.into())).collect())
+    let known = sellers.into_iter().chain(buyers).map(|id| UserId(id.into()));
+    Ok(known.chain(making.with(traders)).collect())
 }
 
 /// Choices whose escrows are being made.
-fn being_made(conn: &mut Conn, at: Timestamp) -> Result<HashMap<UserId, u64>, StoreError> {
-    let since = at.saturating_sub(BEING_MADE).unwrap_or(at).as_millisecond();
-    let made = escrows::table.filter(escrows::id.eq(assignments::escrow_id)).select(escrows::id);
-    let waiting = assignments::table.filter(assignments::at.gt(since)).filter(not(exists(made)));
-    let mut counts = HashMap::new();
-    for id in waiting.select(assignments::arbiter_id).load::<DbUuid>(conn)? {
-        *counts.entry(UserId(id.into())).or_default() += 1;
+struct Making(Vec<Begun>);
+
+struct Begun {
+    arbiter: UserId,
+    /// The creator and the other.
+    traders: [UserId; 2],
+}
+
+impl Making {
+    /// All but one.
+    fn load(conn: &mut Conn, at: Timestamp, without: Option<DbUuid>) -> Result<Self, StoreError> {
+        let since = at.saturating_sub(BEING_MADE).unwrap_or(at).as_millisecond();
+        let made = escrows::table.filter(escrows::id.eq(assignments::escrow_id)).select(escrows::id);
+        let rows = assignments::table.filter(assignments::at.gt(since)).filter(not(exists(made)));
+        let rows: Vec<RawAssignment> = rows.load(conn)?;
+        let rows = rows.into_iter().filter(|row| Some(row.escrow_id) != without);
+        let begun = rows.map(|row| Begun {
+            arbiter: UserId(row.arbiter_id.into()),
+            traders: [row.creator_id, row.other_id].map(|id| UserId(id.into())),
+        });
+        Ok(Self(begun.collect()))
     }
-    Ok(counts)
+
+    fn count(&self, is_so: impl Fn(&Begun) -> bool) -> u64 {
+        self.0.iter().filter(|begun| is_so(begun)).count() as u64
+    }
+
+    /// Those who trade with one of the two.
+    fn with(&self, [one, other]: [UserId; 2]) -> impl Iterator<Item = UserId> {
+        let is_one = move |user: &UserId| [one, other].contains(user);
+        let theirs = self.0.iter().filter(move |begun| begun.traders.iter().any(is_one));
+        theirs.flat_map(|begun| begun.traders)
+    }
 }
 
 fn record(conn: &mut Conn, sought: &Sought, chosen: UserId, choice: Choice) -> Result<(), StoreError> {
     let (id, at) = (DbUuid::from(chosen.0), sought.at.as_millisecond());
+    let [creator, other] = sought.traders;
     let choice = serde_json::to_string(&choice.recorded()).map_err(|error| impossible(&error.to_string()))?;
     let row = RawAssignment {
         escrow_id: sought.escrow.0.into(),
         arbiter_id: id,
+        creator_id: creator.0.into(),
+        other_id: other.0.into(),
         at,
         replaces: sought.replaces.map(|id| id.0.into()),
         choice,

@@ -53,7 +53,7 @@ pub struct ArbiterRow {
     pub seen_at: Timestamp,
     /// When it was last assigned an escrow.
     pub assigned_at: Option<Timestamp>,
-    /// Its escrows that are not over.
+    /// Its escrows that are not over, disputed ones among them.
     pub open: u64,
     /// Of these, how many are disputed.
     pub disputed: u64,
@@ -100,7 +100,7 @@ impl RawArbiter {
     }
 }
 
-/// Escrows by arbiter, of those that are not over and for which a condition holds.
+/// Escrows by arbiter, of those that are not over: all, or those that are disputed.
 fn counts(conn: &mut Conn, of: &[DbUuid], disputed: bool) -> QueryResult<HashMap<[u8; 16], i64>> {
     let open = escrows::table.filter(sql::<Bool>(OPEN)).filter(escrows::arbiter_id.eq_any(of));
     let rows: Vec<(DbUuid, i64)> = if disputed {
@@ -195,6 +195,16 @@ impl Store {
                 note.write(conn)
             })
             .await
+    }
+
+    /// Whether somebody is the arbiter of an escrow that is not over.
+    pub async fn has_cases(&self, user: UserId) -> Result<bool, StoreError> {
+        let id = DbUuid::from(user.0);
+        self.read(move |conn, _| {
+            let case = escrows::table.filter(sql::<Bool>(OPEN)).filter(escrows::arbiter_id.eq(id));
+            Ok(case.select(escrows::id).first::<DbUuid>(conn).optional()?.is_some())
+        })
+        .await
     }
 
     /// An arbiter's program was heard.

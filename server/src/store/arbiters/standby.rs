@@ -1,7 +1,8 @@
 //! Arbiters whose programs have fallen silent while money depends on them.
 
+use aegis_common::arbiter::silent_before;
 use aegis_common::ids::{EscrowId, UserId};
-use aegis_common::time::Timestamp;
+use aegis_common::time::{SignedDuration, Timestamp};
 use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -28,7 +29,19 @@ pub struct Unattended {
     pub parties: [UserId; 3],
 }
 
+/// Outages that count for whether an arbiter is silent.
+const OUTAGES: usize = 1_000;
+
 impl Store {
+    /// Whoever was last heard before this is silent: time in which no server ran is nobody's silence.
+    pub async fn silent_before(
+        &self,
+        now: Timestamp,
+        silent: SignedDuration,
+    ) -> Result<Timestamp, StoreError> {
+        Ok(silent_before(now, silent, &self.outages(Timestamp::MIN, OUTAGES).await?))
+    }
+
     /// Arbiters that were last heard before a moment, each with that time, in order of it and of id, beginning after `after`.
     pub async fn silent_arbiters(
         &self,

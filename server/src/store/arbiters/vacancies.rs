@@ -6,6 +6,7 @@ use diesel::prelude::*;
 use serde::Serialize;
 
 use crate::store::Store;
+use crate::store::commit::NewEvent;
 use crate::store::error::StoreError;
 use crate::store::market::follow::end_vacant;
 use crate::store::schema::{heartbeat, outages, vacancies};
@@ -54,13 +55,19 @@ impl Store {
             .await
     }
 
-    /// Nothing more is to be tried for an escrow: another has taken its place, and its order with it, or none will.
-    pub async fn close_vacancy(&self, escrow: EscrowId) -> Result<(), StoreError> {
+    /// Nothing more is to be tried for an escrow: another has taken its place, and its order with it, or none will, of which people
+    /// are told where it had an order.
+    pub async fn close_vacancy(
+        &self,
+        escrow: EscrowId,
+        told: Vec<NewEvent>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
         let id = DbUuid::from(escrow.0);
         self.writer
             .run(move |conn| {
                 diesel::delete(vacancies::table.find(id)).execute(conn)?;
-                end_vacant(conn, id)
+                end_vacant(conn, id, &told, at)
             })
             .await
     }

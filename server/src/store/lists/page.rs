@@ -5,23 +5,27 @@ use std::collections::HashSet;
 use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
-use diesel::dsl::count_star;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Integer, Text};
 
 use super::stretches::Page;
-use super::{ListFilter, ListOrder, ListPosition, ListedEscrow, role_at, status_at};
+use super::{
+    ListFilter, ListOrder, ListPosition, ListedEscrow, role_at, role_place, status_at, status_place,
+};
 use crate::store::Store;
 use crate::store::connection::Conn;
 use crate::store::dialect::{self, native};
 use crate::store::error::StoreError;
-use crate::store::schema::{escrow_list, escrows, title_words};
+use crate::store::schema::{escrows, title_words};
 use crate::store::types::{DbUuid, natural, page, time};
-use crate::store::written::Rows;
+use crate::store::written::{Rows, Written};
 
 /// Up to so many escrows with a word, or with another party, are looked up and sorted. Where more have it, so many of a list
 /// do that a page is soon full when row after row is tested.
 const FEW: usize = 1_000;
+
+/// Escrows of one part and status that are counted; more are not told apart.
+pub const COUNTED: i64 = 10_000;
 
 type Columns = (BigInt, BigInt, Binary, Integer, BigInt, Text, BigInt);
 type Row = (i64, i64, DbUuid, i32, i64, String, i64);
@@ -71,19 +75,27 @@ impl Store {
         .await
     }
 
-    /// How many escrows a user has, by part and status.
+    /// How many escrows a user has, by part and status: up to [`COUNTED`] of each.
     pub async fn list_counts(&self, user: UserId) -> Result<Vec<(Role, Status, u64)>, StoreError> {
         let user = DbUuid::from(user.0);
         self.read(move |conn, _| {
-            let groups = (escrow_list::role, escrow_list::status);
-            let rows: Vec<(i32, i32, i64)> = escrow_list::table
-                .filter(escrow_list::user_id.eq(user))
-                .group_by(groups)
-                .select((escrow_list::role, escrow_list::status, count_star()))
-                .order(groups)
-                .load(conn)?;
-            let counted = |(role, status, count)| Ok((role_at(role)?, status_at(status)?, natural(count)?));
-            rows.into_iter().map(counted).collect()
+            let mut query = Written::new("");
+            let places = Role::ALL.into_iter().flat_map(|role| Status::ALL.map(|status| (role, status)));
+            for (index, (role, status)) in places.enumerate() {
+                let (role, status) = (role_place(role), status_place(status));
+                query.sql(if index > 0 { " UNION ALL SELECT " } else { "SELECT " }).int(role);
+                query
+                    .sql(" AS role, ")
+                    .int(status)
+                    .sql(" AS status, count(*) FROM (SELECT 1 FROM escrow_list");
+                query.sql(" WHERE user_id = ").id(user).sql(" AND role = ").int(role);
+                query.sql(" AND status = ").int(status).sql(" LIMIT ").big(COUNTED).sql(") AS counted");
+            }
+            let rows = native!(conn, c => Rows::<(Integer, Integer, BigInt)>::of(query).load(c))?;
+            let rows: Vec<(i32, i32, i64)> = rows;
+            let rows = rows.into_iter().filter(|(.., count)| *count > 0);
+            rows.map(|(role, status, count)| Ok((role_at(role)?, status_at(status)?, natural(count)?)))
+                .collect()
         })
         .await
     }

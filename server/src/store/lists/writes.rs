@@ -1,7 +1,7 @@
 //! What a commit writes for lists. Queries of a fixed shape are prepared once; see [`crate::store::swap`].
 
 use aegis_common::escrow::state::Status;
-use aegis_common::wire::list::words;
+use aegis_common::words::words;
 use diesel::QueryResult;
 use diesel::backend::Backend;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};

@@ -1,7 +1,9 @@
 //! What orders learn from the events of their escrows.
 
+use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, ListingId, OrderId, UserId};
 use aegis_common::time::Timestamp;
+use aegis_common::wire::market::OrderStatus;
 use diesel::prelude::*;
 
 use super::orders::{RawOrder, put_back};
@@ -10,7 +12,7 @@ use crate::store::commit::{InsertEvent, NewEvent, check_text};
 use crate::store::connection::Conn;
 use crate::store::error::StoreError;
 use crate::store::events::{cursor, move_cursor};
-use crate::store::schema::{events, orders};
+use crate::store::schema::{escrows, events, orders};
 use crate::store::types::{DbUuid, natural};
 
 /// An order as its escrow's events concern it.
@@ -97,29 +99,41 @@ impl RawOrder {
     }
 }
 
-/// Nothing takes the place of an escrow that was called off: the pieces of its order, if it has one, are back.
-pub(in crate::store) fn end_vacant(conn: &mut Conn, escrow: DbUuid) -> Result<(), StoreError> {
+/// Nothing takes the place of an escrow that was called off: the pieces of its order, if it has one, are back, and people are told.
+pub(in crate::store) fn end_vacant(
+    conn: &mut Conn,
+    escrow: DbUuid,
+    told: &[NewEvent],
+    at: Timestamp,
+) -> Result<(), StoreError> {
     let order = orders::table.filter(orders::escrow_id.eq(escrow)).select(orders::id);
     match order.first::<DbUuid>(conn).optional()? {
         Some(id) => {
-            Ended { order: OrderId(id.into()), escrow: EscrowId(escrow.into()), sold: false }.apply(conn)
+            let end = Ended { order: OrderId(id.into()), escrow: EscrowId(escrow.into()), sold: false };
+            let told = if end.apply(conn)? { told } else { &[] };
+            told.iter().try_for_each(|event| tell(conn, event.clone(), at))
         }
         None => Ok(()),
     }
 }
 
 impl Ended {
-    fn apply(self, conn: &mut Conn) -> Result<(), StoreError> {
+    /// Whether it had not ended before.
+    fn apply(self, conn: &mut Conn) -> Result<bool, StoreError> {
         let (order, escrow) = (DbUuid::from(self.order.0), DbUuid::from(self.escrow.0));
         let row = orders::table.find(order).filter(orders::escrow_id.eq(escrow));
         let row = row.filter(orders::stage.eq("open"));
         let stage = if self.sold { "sold" } else { "returned" };
-        if diesel::update(row).set(orders::stage.eq(stage)).execute(conn)? == 1 && !self.sold {
+        let status = escrows::table.find(escrow).select(escrows::status).first::<String>(conn).optional()?;
+        let status = status.and_then(|status| Status::from_wire(&status)).map(OrderStatus::of);
+        let set = (orders::stage.eq(stage), orders::status.eq(status.map(OrderStatus::wire)));
+        let ends = diesel::update(row).set(set).execute(conn)? == 1;
+        if ends && !self.sold {
             let held = orders::table.find(order).select((orders::listing_id, orders::quantity));
             let (listing, quantity) = held.first::<(DbUuid, i64)>(conn)?;
             put_back(conn, listing, quantity)?;
         }
-        Ok(())
+        Ok(ends)
     }
 }
 

@@ -13,20 +13,23 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, ListingId, OrderId, UserId};
 use aegis_common::time::Timestamp;
-use diesel::dsl::{count_star, exists, not, sql};
+use aegis_common::wire::market::OrderStatus;
+use diesel::dsl::{count_star, sql};
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Binary, Bool};
 use serde::Serialize;
 use serde_json::json;
 
 use super::Names;
 use crate::store::commit::check_text;
 use crate::store::connection::Conn;
+use crate::store::dialect::{self, native};
 use crate::store::dump::as_json_or_null;
 use crate::store::error::StoreError;
 use crate::store::idempotency::{IdempotencyRow, RawIdempotency};
 use crate::store::schema::{escrows, idempotency, listings, orders};
 use crate::store::types::{DbUuid, amount, impossible, natural, page, time};
+use crate::store::written::{Rows, Written};
 use crate::store::{MAX_PAGE, Store};
 
 /// Spelled out, not bound: SQLite uses a partial index only where the query says its condition.
@@ -117,6 +120,8 @@ pub struct OrderRow {
     pub quantity: u64,
     /// The price of a piece.
     pub price: Piconero,
+    /// As its escrow goes; it waits while another takes the place of one that was called off.
+    pub status: OrderStatus,
     /// Status of the escrow.
     pub escrow_status: Status,
     /// When.
@@ -132,8 +137,8 @@ pub struct OrderQuery {
     pub bought: bool,
     /// Those that the user was sent.
     pub sold: bool,
-    /// Only those whose escrow has one of these statuses.
-    pub statuses: Option<Vec<Status>>,
+    /// Only those of this status.
+    pub status: Option<OrderStatus>,
     /// Only those of a listing.
     pub listing: Option<ListingId>,
     /// Only those older than this one.
@@ -154,6 +159,7 @@ pub(in crate::store) struct RawOrder {
     pub(super) quantity: i64,
     price: i64,
     stage: String,
+    status: Option<String>,
     #[serde(serialize_with = "as_json_or_null")]
     contract: Option<String>,
     key: String,
@@ -177,14 +183,17 @@ impl RawOrder {
             quantity: order.quantity.into(),
             price: amount(order.price)?,
             stage: "opening".to_owned(),
+            status: None,
             contract: Some(order.contract),
             key,
             created_at: order.created_at.as_millisecond(),
         })
     }
 
-    fn decode(self, status: &str, names: &Names) -> Result<OrderRow, StoreError> {
+    fn decode(self, escrow: &str, names: &Names) -> Result<OrderRow, StoreError> {
         let (buyer_id, seller_id) = self.parties();
+        let unknown = || impossible("an unknown status");
+        let status = self.status.as_deref().and_then(OrderStatus::from_wire);
         Ok(OrderRow {
             id: OrderId(self.id.into()),
             listing_id: ListingId(self.listing_id.into()),
@@ -196,7 +205,8 @@ impl RawOrder {
             title: self.title,
             quantity: natural(self.quantity)?,
             price: Piconero(natural(self.price)?),
-            escrow_status: Status::from_wire(status).ok_or_else(|| impossible("an unknown status"))?,
+            status: status.ok_or_else(unknown)?,
+            escrow_status: Status::from_wire(escrow).ok_or_else(unknown)?,
             created_at: time(self.created_at)?,
         })
     }
@@ -303,38 +313,69 @@ impl Store {
 
     /// Somebody's orders that have their escrows.
     pub async fn orders(&self, asked: OrderQuery) -> Result<Vec<OrderRow>, StoreError> {
-        let user = DbUuid::from(asked.user.0);
-        let before = asked.before.map_or(DbUuid::from(uuid::Uuid::max()), |id| id.0.into());
         self.read(move |conn, _| {
-            let mut found: Vec<(RawOrder, String)> = Vec::new();
-            // One query a part, each answered by its own index; one query with OR would sort everything.
-            for (is_asked, bought) in [(asked.bought, true), (asked.sold, false)] {
-                if !is_asked {
-                    continue;
-                }
-                let rows = orders::table.inner_join(escrows::table.on(escrows::id.eq(orders::escrow_id)));
-                let mut rows = rows.select((orders::all_columns, escrows::status)).into_boxed();
-                rows = if bought {
-                    rows.filter(orders::buyer_id.eq(user))
-                } else {
-                    rows.filter(orders::seller_id.eq(user))
-                };
-                if let Some(statuses) = &asked.statuses {
-                    let statuses: Vec<&str> = statuses.iter().map(|status| status.wire()).collect();
-                    rows = rows.filter(escrows::status.eq_any(statuses));
-                }
-                if let Some(listing) = asked.listing {
-                    rows = rows.filter(orders::listing_id.eq(DbUuid::from(listing.0)));
-                }
-                let rows = rows.filter(orders::id.lt(before)).order(orders::id.desc());
-                found.extend(rows.limit(page(asked.limit)).load::<(RawOrder, String)>(conn)?);
+            let mut ids: Vec<DbUuid> = Vec::new();
+            for query in parts(conn, &asked, "")? {
+                ids.extend(native!(conn, c => Rows::<Binary>::of(query).load::<DbUuid>(c))?);
             }
+            ids.sort_unstable_by_key(|id| std::cmp::Reverse(id.0));
+            ids.truncate(asked.limit.min(MAX_PAGE));
+            let rows = orders::table.inner_join(escrows::table.on(escrows::id.eq(orders::escrow_id)));
+            let rows = rows.filter(orders::id.eq_any(&ids)).select((orders::all_columns, escrows::status));
+            let mut found: Vec<(RawOrder, String)> = rows.load(conn)?;
             found.sort_unstable_by_key(|(order, _)| std::cmp::Reverse(order.id.0));
-            found.truncate(asked.limit.min(MAX_PAGE));
             decoded(conn, found)
         })
         .await
     }
+
+    /// How the database goes about a page of orders, in its own words.
+    pub async fn orders_plan(&self, asked: OrderQuery) -> Result<Vec<String>, StoreError> {
+        self.read(move |conn, _| {
+            let mut plan = Vec::new();
+            for query in parts(conn, &asked, dialect::explain(conn))? {
+                plan.extend(dialect::plan(conn, query)?);
+            }
+            Ok(plan)
+        })
+        .await
+    }
+}
+
+/// One query for each part that somebody has in orders, each answered in order by its own index; one query with OR would sort
+/// everything.
+fn parts(conn: &mut Conn, asked: &OrderQuery, head: &'static str) -> Result<Vec<Written>, StoreError> {
+    let user = DbUuid::from(asked.user.0);
+    let mut queries = Vec::new();
+    for (is_asked, bought) in [(asked.bought, true), (asked.sold, false)] {
+        if !is_asked {
+            continue;
+        }
+        let mut query = Written::new(head);
+        query.sql("SELECT id FROM orders WHERE ");
+        match asked.listing.map(|id| DbUuid::from(id.0)) {
+            None => query.sql(if bought { "buyer_id = " } else { "seller_id = " }).id(user),
+            Some(listing) if bought => {
+                query.sql("buyer_id = ").id(user).sql(" AND listing_id = ").id(listing)
+            }
+            // All orders of a listing are its seller's.
+            Some(listing) => {
+                let seller = listings::table.find(listing).select(listings::seller_id);
+                if seller.first::<DbUuid>(conn).optional()? != Some(user) {
+                    continue;
+                }
+                query.sql("listing_id = ").id(listing)
+            }
+        };
+        match asked.status {
+            Some(status) => query.sql(" AND status = ").text(status.wire()),
+            None => query.sql(" AND status IS NOT NULL"),
+        };
+        let before = asked.before.map_or(DbUuid::from(uuid::Uuid::max()), |id| id.0.into());
+        query.sql(" AND id < ").id(before).sql(" ORDER BY id DESC LIMIT ").big(page(asked.limit));
+        queries.push(query);
+    }
+    Ok(queries)
 }
 
 /// From now on the order of an escrow, if it has one, follows the escrow that takes its place. `false` where the order is over:
@@ -345,7 +386,8 @@ pub(in crate::store) fn order_follows(conn: &mut Conn, old: DbUuid, new: DbUuid)
     if stage != "open" {
         return Ok(false);
     }
-    diesel::update(row).set(orders::escrow_id.eq(new)).execute(conn)?;
+    let set = (orders::escrow_id.eq(new), orders::status.eq(OrderStatus::Pending.wire()));
+    diesel::update(row).set(set).execute(conn)?;
     Ok(true)
 }
 
@@ -356,10 +398,8 @@ fn decoded(conn: &mut Conn, found: Vec<(RawOrder, String)>) -> Result<Vec<OrderR
 
 /// How many of a buyer's orders hold pieces and are not paid.
 fn unpaid(conn: &mut Conn, buyer: DbUuid) -> QueryResult<i64> {
-    let paid = escrows::table.filter(escrows::id.eq(orders::escrow_id));
-    let paid = paid.filter(escrows::status.ne(Status::PendingFunding.wire())).select(escrows::id);
-    let held = orders::table.filter(orders::buyer_id.eq(buyer));
-    let held = held.filter(sql::<Bool>(HELD)).filter(not(exists(paid)));
+    let held = orders::table.filter(orders::buyer_id.eq(buyer)).filter(sql::<Bool>(HELD));
+    let held = held.filter(orders::status.is_null().or(orders::status.eq(OrderStatus::Pending.wire())));
     held.select(count_star()).first(conn)
 }
 
@@ -371,12 +411,24 @@ pub(super) fn put_back(conn: &mut Conn, listing: DbUuid, quantity: i64) -> Query
 
 /// Opens the order that names this escrow, in the transaction that stores the escrow. `false` where it was undone: then there
 /// must be no escrow. An escrow without an order is none of its business.
-pub(in crate::store) fn claim(conn: &mut Conn, escrow: DbUuid) -> QueryResult<bool> {
+pub(in crate::store) fn claim(conn: &mut Conn, escrow: DbUuid, status: Option<Status>) -> QueryResult<bool> {
     let row = orders::table.filter(orders::escrow_id.eq(escrow));
     let Some(stage) = row.select(orders::stage).first::<String>(conn).optional()? else { return Ok(true) };
     if stage == "opening" {
-        let opened = (orders::stage.eq("open"), orders::contract.eq(None::<String>));
+        let status = status.map(|status| OrderStatus::of(status).wire());
+        let opened =
+            (orders::stage.eq("open"), orders::status.eq(status), orders::contract.eq(None::<String>));
         diesel::update(row).set(opened).execute(conn)?;
     }
     Ok(stage != "undone")
+}
+
+/// The order of an escrow, if it has one, has the status that the escrow's comes to. What it means that an escrow was called off is
+/// found out afterwards: another may take its place.
+pub(in crate::store) fn order_moves(conn: &mut Conn, escrow: DbUuid, to: Status) -> QueryResult<()> {
+    if to == Status::Cancelled {
+        return Ok(());
+    }
+    let row = orders::table.filter(orders::escrow_id.eq(escrow)).filter(orders::status.is_not_null());
+    diesel::update(row).set(orders::status.eq(OrderStatus::of(to).wire())).execute(conn).map(drop)
 }

@@ -3,7 +3,6 @@
 use aegis_common::ids::{EscrowId, ReviewId, UserId};
 use aegis_common::role::Role;
 use aegis_common::time::Timestamp;
-use diesel::dsl::count_star;
 use diesel::prelude::*;
 use serde::Serialize;
 
@@ -14,7 +13,7 @@ use crate::store::accounts::audit::Note;
 use crate::store::commit::{NewEvent, check_text};
 use crate::store::connection::Conn;
 use crate::store::error::StoreError;
-use crate::store::schema::reviews;
+use crate::store::schema::{ratings, reviews};
 use crate::store::types::{DbUuid, impossible, natural, page, time};
 
 /// A review.
@@ -69,6 +68,14 @@ pub(in crate::store) struct RawReview {
     hidden: Option<String>,
     created_at: i64,
     edited_at: Option<i64>,
+}
+
+#[derive(Queryable, Insertable, Serialize)]
+#[diesel(table_name = ratings)]
+pub(in crate::store) struct RawRating {
+    pub user_id: DbUuid,
+    reviews: i64,
+    stars: i64,
 }
 
 fn role(text: &str) -> Result<Role, StoreError> {
@@ -129,6 +136,7 @@ impl Store {
         self.writer
             .run(move |conn| {
                 diesel::insert_into(reviews::table).values(&raw).execute(conn)?;
+                rate(conn, raw.subject_id, (1, raw.stars))?;
                 tell(conn, told.clone(), at)
             })
             .await
@@ -160,6 +168,9 @@ impl Store {
                     None => return Ok(Changed::Missing),
                     Some(actual) if expected != actual => return Ok(Changed::Stale { actual }),
                     Some(_) => {}
+                }
+                if let Some((subject, false, before)) = counted(conn, key)? {
+                    rate(conn, subject, (0, i64::from(stars) - before))?;
                 }
                 let change = (
                     reviews::stars.eq(i64::from(stars)),
@@ -211,6 +222,11 @@ impl Store {
         let key = DbUuid::from(id.0);
         self.writer
             .run(move |conn| {
+                match counted(conn, key)? {
+                    Some((subject, false, stars)) if reason.is_some() => rate(conn, subject, (-1, -stars))?,
+                    Some((subject, true, stars)) if reason.is_none() => rate(conn, subject, (1, stars))?,
+                    _ => {}
+                }
                 let change = (reviews::hidden.eq(&reason), reviews::version.eq(reviews::version + 1));
                 let is_there = diesel::update(reviews::table.find(key)).set(change).execute(conn)? == 1;
                 if is_there {
@@ -241,16 +257,29 @@ impl Store {
     /// How many reviews of somebody are not hidden, and the sum of their stars.
     pub async fn stars_of(&self, subject: UserId) -> Result<(u64, u64), StoreError> {
         self.read(move |conn, _| {
-            let rows = reviews::table.filter(reviews::subject_id.eq(DbUuid::from(subject.0)));
-            let rows = rows.filter(reviews::hidden.is_null()).group_by(reviews::stars);
-            let rows: Vec<(i64, i64)> = rows.select((reviews::stars, count_star())).load(conn)?;
-            rows.into_iter().try_fold((0, 0), |(count, sum), (stars, many)| {
-                let (stars, many) = (natural(stars)?, natural(many)?);
-                Ok((count + many, sum + stars * many))
-            })
+            let row = ratings::table.find(DbUuid::from(subject.0)).first::<RawRating>(conn).optional()?;
+            row.map_or(Ok((0, 0)), |row| Ok((natural(row.reviews)?, natural(row.stars)?)))
         })
         .await
     }
+}
+
+/// Counts what a change of somebody's reviews adds or takes away.
+fn rate(conn: &mut Conn, subject: DbUuid, (reviews, stars): (i64, i64)) -> QueryResult<()> {
+    let row = diesel::update(ratings::table.find(subject));
+    let set = (ratings::reviews.eq(ratings::reviews + reviews), ratings::stars.eq(ratings::stars + stars));
+    if row.set(set).execute(conn)? == 0 {
+        let row = RawRating { user_id: subject, reviews, stars };
+        diesel::insert_into(ratings::table).values(&row).execute(conn)?;
+    }
+    Ok(())
+}
+
+/// What of a review counts: the subject, whether it is hidden, and its stars.
+fn counted(conn: &mut Conn, id: DbUuid) -> QueryResult<Option<(DbUuid, bool, i64)>> {
+    let row = reviews::table.find(id);
+    let row = row.select((reviews::subject_id, reviews::hidden.is_not_null(), reviews::stars));
+    row.first(conn).optional()
 }
 
 fn version(conn: &mut Conn, id: DbUuid) -> QueryResult<Option<i64>> {

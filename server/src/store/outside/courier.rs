@@ -1,9 +1,13 @@
 //! What the couriers do: from events to deliveries, taking the first that waits, and noting how it went.
 
+use std::collections::HashMap;
+
 use aegis_common::ids::DeliveryId;
 use aegis_common::time::Timestamp;
-use aegis_common::wire::webhook::{DeliveryStatus, DisabledBecause};
+use aegis_common::wire::webhook::{DeliveryStatus, DisabledBecause, bounds};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use zeroize::Zeroizing;
 
 use super::deliveries::{AttemptRow, DeliveryRow, InsertDelivery, RawDelivery};
@@ -15,6 +19,9 @@ use crate::store::error::StoreError;
 use crate::store::events::{EventRow, RawEvent, cursor, move_cursor};
 use crate::store::schema::{deliveries, disabled, events, webhooks};
 use crate::store::types::{DbUuid, page};
+
+/// More owners than can be at their most at once.
+const OWNERS: usize = 32;
 
 /// A delivery that one courier may try, until its lease ends.
 #[derive(Clone)]
@@ -45,13 +52,34 @@ pub enum After {
 /// A webhook that may be called, and its first delivery.
 type Taken = (RawWebhook, RawDelivery, Option<RawEvent>);
 
-fn due(conn: &mut Conn, now: i64, limit: usize) -> Result<Vec<RawWebhook>, StoreError> {
-    let rows = webhooks::table.filter(webhooks::enabled.eq(true)).filter(webhooks::due_at.le(now));
+/// Webhooks that may be called now, those that have waited longest first, and of one owner no more than `each`, those that are being
+/// called among them: whoever has slow receivers holds up nobody else.
+fn due(conn: &mut Conn, now: i64, limit: usize, each: usize) -> Result<Vec<RawWebhook>, StoreError> {
+    // In the words of the partial index: only so is it used.
+    let rows = webhooks::table.filter(sql::<Bool>("enabled")).filter(webhooks::due_at.le(now));
     // Nothing leaves for an account that is shut out.
     let shut = disabled::table.select(disabled::user_id);
-    let rows = rows.filter(webhooks::user_id.ne_all(shut));
-    let rows = rows.filter(webhooks::leased_until.le(now)).order(webhooks::due_at).limit(page(limit));
-    Ok(rows.load(conn)?)
+    let rows = rows.filter(webhooks::user_id.ne_all(shut)).filter(webhooks::leased_until.le(now));
+    // Behind all that owners who are at their most can have due there is one of another's.
+    let most = bounds::WEBHOOKS.saturating_mul(OWNERS).saturating_add(limit);
+    let rows = rows.order(webhooks::due_at).select((webhooks::id, webhooks::user_id)).limit(page(most));
+    let waiting: Vec<(DbUuid, DbUuid)> = rows.load(conn)?;
+    let owners: Vec<DbUuid> = waiting.iter().map(|(_, owner)| *owner).collect();
+    let held = webhooks::table.filter(webhooks::user_id.eq_any(&owners));
+    let held = held.filter(webhooks::leased_until.gt(now)).select(webhooks::user_id);
+    let mut taken: HashMap<[u8; 16], usize> = HashMap::new();
+    for owner in held.load::<DbUuid>(conn)? {
+        *taken.entry(owner.0).or_default() += 1;
+    }
+    let mut ids = Vec::new();
+    for (id, owner) in waiting {
+        let count = taken.entry(owner.0).or_default();
+        if *count < each && ids.len() < limit {
+            *count += 1;
+            ids.push(id);
+        }
+    }
+    Ok(webhooks::table.filter(webhooks::id.eq_any(&ids)).order(webhooks::due_at).load(conn)?)
 }
 
 /// The first delivery that waits and has its event still; those without are over.
@@ -115,7 +143,18 @@ impl Store {
                     .order(webhooks::id)
                     .load(conn)?;
                 for hook in hooks {
-                    let wanted = kinds(hook.kinds.as_deref())?;
+                    // One that is damaged must not hold up the others: it is called no more, and sends what waits once it is mended.
+                    let wanted = match kinds(hook.kinds.as_deref()) {
+                        Ok(wanted) => wanted,
+                        Err(error) => {
+                            if hook.enabled {
+                                tracing::error!(webhook = %uuid::Uuid::from(hook.id), %error, "a webhook is disabled");
+                                let row = diesel::update(webhooks::table.find(hook.id));
+                                row.set(webhooks::enabled.eq(false)).execute(conn)?;
+                            }
+                            None
+                        }
+                    };
                     for (seq, user, kind) in &rows {
                         let fits = wanted.as_ref().is_none_or(|wanted| wanted.contains(kind));
                         if *user == hook.user_id && *seq > hook.since && fits {
@@ -130,22 +169,23 @@ impl Store {
     }
 
     /// Takes the first delivery of up to `limit` webhooks that are due at a moment and that nobody holds, those that have waited
-    /// longest first. Whoever takes one holds it until `until`.
+    /// longest first, and of one owner no more than `each` at a time. Whoever takes one holds it until `until`.
     pub async fn claim_deliveries(
         &self,
         now: Timestamp,
         until: Timestamp,
         limit: usize,
+        each: usize,
     ) -> Result<Vec<Claim>, StoreError> {
         let (now, until) = (now.as_millisecond(), until.as_millisecond());
-        if self.read(move |conn, _| due(conn, now, 1)).await?.is_empty() {
+        if self.read(move |conn, _| due(conn, now, 1, each)).await?.is_empty() {
             return Ok(Vec::new());
         }
         let taken: Vec<Taken> = self
             .writer
             .run(move |conn| {
                 let mut taken = Vec::new();
-                for raw in due(conn, now, limit)? {
+                for raw in due(conn, now, limit, each)? {
                     taken.extend(take(conn, raw, until)?);
                 }
                 Ok::<_, StoreError>(taken)

@@ -93,7 +93,7 @@ pub(in crate::store) struct RawWebhook {
     #[serde(skip)]
     pub secret: Vec<u8>,
     description: String,
-    enabled: bool,
+    pub enabled: bool,
     because: Option<String>,
     pub since: i64,
     pub due_at: Option<i64>,

@@ -216,7 +216,7 @@ impl Month {
             dust_limit: Piconero(100_000_000),
             max_network_fee: Piconero(10_000_000_000),
             max_residue: Piconero(1_250_000_000),
-            arbiters: ArbiterTerms { capacity: 10_000, silent: SILENT },
+            arbiters: ArbiterTerms { capacity: 10_000, silent: SILENT, most_unfunded: 1_000 },
         };
         let drafts = Drafts::new(store.clone(), Arc::clone(&clock), terms);
         let successors = Successors {
@@ -285,7 +285,7 @@ impl Month {
             for number in self.size.users..self.people.len() {
                 if self.habits[number].away_until(tick).is_none() {
                     let id = self.people[number].party.user_id;
-                    live.arbiters.heard(id).await.unwrap();
+                    live.arbiters.heard(id, AccountRole::Arbiter).await.unwrap();
                     self.heard.insert(id, now);
                 }
             }
