@@ -26,6 +26,7 @@ use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::role::Role;
 use aegis_common::testing::chain::TestWallet;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
+use aegis_common::wire::account::AccountRole as WireRole;
 use aegis_common::wire::escrow::CreateEscrowRequest;
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -285,7 +286,7 @@ impl Month {
             for number in self.size.users..self.people.len() {
                 if self.habits[number].away_until(tick).is_none() {
                     let id = self.people[number].party.user_id;
-                    live.arbiters.heard(id, AccountRole::Arbiter).await.unwrap();
+                    live.arbiters.heard(id, WireRole::Arbiter).await.unwrap();
                     self.heard.insert(id, now);
                 }
             }
