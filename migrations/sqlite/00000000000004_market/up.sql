@@ -17,7 +17,7 @@ CREATE TABLE listings (
 );
 CREATE INDEX listings_new ON listings (status, id);
 CREATE INDEX listings_price ON listings (status, price, id);
-CREATE INDEX listings_closed ON listings (updated_at) WHERE status = 'closed';
+CREATE INDEX listings_closed ON listings (status, updated_at) WHERE status = 'closed';
 CREATE INDEX listings_seller ON listings (seller_id, status, id);
 CREATE INDEX listings_seller_price ON listings (seller_id, status, price, id);
 

@@ -21,6 +21,7 @@ const COMMON: Floors = &[
     ("ids", 1),
     ("username", 1),
     ("language", 1),
+    ("words", 1),
     ("canonical", 2),
     ("address", 2),
     ("arbiter", 3),

@@ -362,10 +362,9 @@ impl Store {
 type Place = (i64, DbUuid);
 
 /// The ids of a page in order, and where it was cut short by what may be walked for one.
-fn search(
-    conn: &mut Conn,
-    asked: &ListingQuery,
-) -> Result<(Vec<DbUuid>, Option<(Piconero, ListingId)>), StoreError> {
+type Searched = (Vec<DbUuid>, Option<(Piconero, ListingId)>);
+
+fn search(conn: &mut Conn, asked: &ListingQuery) -> Result<Searched, StoreError> {
     let mut walk = Walk::new(asked)?;
     let (mut few, mut common): (Option<HashSet<DbUuid>>, Vec<String>) = (None, Vec::new());
     for word in &asked.words {
