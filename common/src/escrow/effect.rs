@@ -82,11 +82,13 @@ pub enum Notice {
         amount: Piconero,
     },
     /// Expiry is near.
+    #[serde(rename_all = "camelCase")]
     ExpiryWarning {
         /// When it comes.
         expires_at: Timestamp,
     },
     /// Somebody has not answered in time.
+    #[serde(rename_all = "camelCase")]
     AnswerOverdue {
         /// Who.
         waiting_for: Vec<Role>,

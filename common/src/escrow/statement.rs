@@ -107,6 +107,7 @@ pub enum Act {
         info: String,
     },
     /// The proposer's transaction, signed once.
+    #[serde(rename_all = "camelCase")]
     Propose {
         /// Signing attempt.
         attempt: u32,

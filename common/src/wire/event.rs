@@ -43,6 +43,7 @@ pub enum OwnNotice {
         detail: serde_json::Value,
     },
     /// The server disabled a webhook.
+    #[serde(rename_all = "camelCase")]
     WebhookDisabled {
         /// Which.
         webhook_id: WebhookId,

@@ -124,7 +124,7 @@ pub struct OperatorStatus {
     pub health: Option<Health>,
     /// What is wrong with nodes, and why the chain is not followed. Only the running server knows.
     pub reasons: Vec<String>,
-    /// Escrows that are left alone for now, at most 100. Only the running server knows.
+    /// Escrows that are left alone at present, at most 100. Only the running server knows.
     pub resting: Vec<RestingEscrow>,
     /// Escrows that were not told of everything the chain holds for them; 10000 stands for more.
     pub behind: u64,

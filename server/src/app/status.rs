@@ -179,9 +179,9 @@ fn line(escrow: &StuckEscrow, stall: &Stall, now: Timestamp) -> String {
 fn age(since: Option<Timestamp>, now: Timestamp) -> Option<String> {
     let seconds = now.duration_since(since?).as_secs().max(0);
     Some(match seconds {
-        0..120 => format!("{seconds} s"),
-        ..7_200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3_600),
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
         _ => format!("{} d", seconds / 86_400),
     })
 }

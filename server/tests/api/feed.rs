@@ -83,7 +83,7 @@ async fn what_is_read_on_one_device_is_read_on_all_and_no_mark_moves_it_back_or_
     assert_eq!(mark(&stranger, 1_000).await, InboxView { read_up_to: 0, unread: 0 });
     problem(put(&buyer, json!({ "upTo": -1 })).await, Code::Invalid).await;
     for bad in [json!({}), json!({ "upTo": "7" }), json!({ "upTo": 1.5 }), json!({ "upTo": 7, "more": 1 })] {
-        problem(put(&buyer, bad).await, Code::Malformed).await;
+        problem(put(&buyer, bad).await, Code::Invalid).await;
     }
     // What was read is still there.
     assert_eq!(server.state.store.events_of(arbiter.view.id, 0, 100).await.unwrap().len(), 4);

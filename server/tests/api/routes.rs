@@ -115,6 +115,26 @@ fn values_that_travel_as_strings_are_described_as_strings() {
     assert_eq!((&expires["type"], &expires["format"]), (&Value::from("string"), &Value::from("date-time")));
 }
 
+/// The description's maker overlooks serde's `rename_all_fields`: variants of enums need `rename_all` of their own.
+#[test]
+fn fields_are_described_by_their_names_on_the_wire() {
+    fn check(schema: &Value, place: &str) {
+        match schema {
+            Value::Array(all) => all.iter().for_each(|part| check(part, place)),
+            Value::Object(parts) => {
+                let fields = parts.get("properties").and_then(Value::as_object).into_iter().flatten();
+                fields.for_each(|(name, _)| assert!(!name.contains('_'), "{place}: {name}"));
+                parts.values().for_each(|part| check(part, place));
+            }
+            _ => {}
+        }
+    }
+    let description: Value = serde_json::to_value(openapi()).unwrap();
+    for (name, schema) in description["components"]["schemas"].as_object().unwrap() {
+        check(schema, name);
+    }
+}
+
 #[test]
 fn passwords_are_described_as_passwords() {
     let description: Value = serde_json::to_value(openapi()).unwrap();

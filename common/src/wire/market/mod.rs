@@ -51,6 +51,7 @@ pub mod bounds {
 #[serde(tag = "type", content = "data", rename_all_fields = "camelCase")]
 pub enum MarketNotice {
     /// A listing was ordered and the escrow is open. For buyer and seller.
+    #[serde(rename_all = "camelCase")]
     OrderPlaced {
         /// The order.
         order_id: OrderId,
@@ -62,6 +63,7 @@ pub enum MarketNotice {
         quantity: u32,
     },
     /// An order's status changed with its escrow's. For buyer and seller.
+    #[serde(rename_all = "camelCase")]
     OrderStatusChanged {
         /// The order.
         order_id: OrderId,
@@ -73,6 +75,7 @@ pub enum MarketNotice {
         to: OrderStatus,
     },
     /// Somebody reviewed this account.
+    #[serde(rename_all = "camelCase")]
     ReviewPosted {
         /// The review.
         review_id: ReviewId,
@@ -82,6 +85,7 @@ pub enum MarketNotice {
         stars: u8,
     },
     /// The subject of this account's review answered.
+    #[serde(rename_all = "camelCase")]
     ReviewAnswered {
         /// The review.
         review_id: ReviewId,
