@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Context, output};
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, MAX_ESCROWS};
 use crate::engine::EngineError;
 use crate::files;
 
@@ -93,23 +93,31 @@ async fn everything(client: &Client, to: &Path) -> Result<usize, EngineError> {
     write(&to.join("account.json"), &me)?;
     let mut written = 1;
     for (name, path, items, cursor) in LISTS {
-        write(&to.join(format!("{name}.json")), &client.raw_list(path, items, cursor).await?)?;
+        write(&to.join(format!("{name}.json")), &client.raw_list(path, &[], items, cursor).await?)?;
         written += 1;
     }
-    for (name, path, items, cursor) in [
-        ("listings", format!("/listings?seller={username}"), "listings", "after"),
-        ("reviews", format!("/users/{username}/reviews"), "reviews", "before"),
-    ] {
-        write(&to.join(format!("{name}.json")), &client.raw_list(&path, items, cursor).await?)?;
-        written += 1;
+    let mut listings = Vec::new();
+    for status in ["active", "paused", "closed"] {
+        let query = [("seller", &*username), ("status", status)];
+        listings.extend(client.raw_list("/listings", &query, "listings", "after").await?);
     }
+    write(&to.join("listings.json"), &listings)?;
+    let reviews = client.raw_list(&format!("/users/{username}/reviews"), &[], "reviews", "before").await?;
+    write(&to.join("reviews.json"), &reviews)?;
+    written += 2;
     for (name, path) in [("wallet", "/me/wallet"), ("arbiter", &*format!("/arbiters/{username}"))] {
         if let Some(found) = optional(client.raw(path).await)? {
             write(&to.join(format!("{name}.json")), &found)?;
             written += 1;
         }
     }
-    for item in client.escrows().await? {
+    let all = client.escrows().await?;
+    if all.len() >= MAX_ESCROWS {
+        return Err(EngineError::Person(format!(
+            "there are more than {MAX_ESCROWS} escrows: export the rest one by one"
+        )));
+    }
+    for item in all {
         write(&escrows.join(format!("{}.json", item.id)), &one(client, item.id).await?)?;
         written += 1;
     }

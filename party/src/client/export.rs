@@ -43,14 +43,23 @@ impl Client {
         self.get(path).await
     }
 
-    /// The items of a list as they are sent, from all its pages. `next` of a page is asked for as `cursor`.
-    pub async fn raw_list(&self, path: &str, items: &str, cursor: &str) -> Result<Vec<Value>, ClientError> {
+    /// The items of a list as they are sent, from all its pages, where they fit the query. `next` of a page is asked for as
+    /// `cursor`.
+    pub async fn raw_list(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        items: &str,
+        cursor: &str,
+    ) -> Result<Vec<Value>, ClientError> {
         let mut all = Vec::new();
         let mut next = Value::Null;
         loop {
             let text = next.as_str().map_or_else(|| next.to_string(), str::to_owned);
-            let query = [("limit", Some("100".to_owned())), (cursor, (!next.is_null()).then_some(text))];
-            let mut page: Value = self.get(&super::market::with_query(path, &query)).await?;
+            let mut asked: Vec<_> =
+                query.iter().map(|(name, value)| (*name, Some((*value).to_owned()))).collect();
+            asked.extend([("limit", Some("100".to_owned())), (cursor, (!next.is_null()).then_some(text))]);
+            let mut page: Value = self.get(&super::market::with_query(path, &asked)).await?;
             let Some(Value::Array(found)) = page.get_mut(items).map(Value::take) else {
                 return Err(ClientError::BadAnswer(format!("{path}: no {items}")));
             };
@@ -58,10 +67,10 @@ impl Client {
             all.extend(found);
             let before =
                 std::mem::replace(&mut next, page.get_mut("next").map(Value::take).unwrap_or_default());
-            if done || next.is_null() || next == before {
+            if done || next.is_null() {
                 return Ok(all);
             }
-            if all.len() > MOST {
+            if all.len() > MOST || next == before {
                 return Err(ClientError::BadAnswer(format!("{path}: a list without end")));
             }
         }

@@ -2,7 +2,6 @@
 
 use actix::MailboxError;
 use aegis_common::address::AddressError;
-use aegis_common::arbiter::Bar;
 use aegis_common::code::Code;
 
 use super::problem::ApiError;
@@ -122,7 +121,7 @@ impl From<DraftError> for ApiError {
             }
             DraftError::NotATrader => Code::Invalid,
             DraftError::UnknownUser { .. } => Code::UnknownUser,
-            DraftError::Conflict | DraftError::Barred(Bar::Conflict) => Code::ConflictOfInterest,
+            DraftError::Conflict => Code::ConflictOfInterest,
             DraftError::TooMany => Code::LimitReached,
             DraftError::NoArbiter | DraftError::Barred(_) => Code::NoArbiter,
             DraftError::Replaced(_) => Code::AlreadyDone,

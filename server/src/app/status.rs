@@ -58,8 +58,8 @@ pub async fn report(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Re
     let now = clock.now();
     let arbiters = super::arbiters(config, store.clone(), clock);
     let status = stored(&store, &arbiters, health(config).await, now).await?;
-    let (escrows, more_escrows) = stuck(&Escrows::new(store), now).await?;
-    let needs_operator = !status.attention.is_empty() || escrows.iter().any(StuckEscrow::needs_operator);
+    let (escrows, more_escrows, urgent) = stuck(&Escrows::new(store), now).await?;
+    let needs_operator = urgent || !status.attention.is_empty();
     Ok(Report { status, escrows, more_escrows, needs_operator })
 }
 
@@ -69,17 +69,31 @@ async fn health(config: &Config) -> Option<Health> {
     answer.json().await.ok()
 }
 
-async fn stuck(escrows: &Escrows, now: Timestamp) -> anyhow::Result<(Vec<StuckEscrow>, bool)> {
-    let (mut found, mut after) = (Vec::new(), None::<String>);
+/// The escrows to show, those that need somebody first; whether there are more; and whether one of all needs somebody, or not all
+/// could be looked at.
+async fn stuck(escrows: &Escrows, now: Timestamp) -> anyhow::Result<(Vec<StuckEscrow>, bool, bool)> {
+    let (mut urgent, mut others, mut more) = (Vec::new(), Vec::new(), false);
+    let mut after = None::<String>;
     for _ in 0..PAGES {
-        let page = escrows.stuck(false, &[], after.as_deref(), SHOWN - found.len(), now).await?;
-        found.extend(page.escrows);
+        let page = escrows.stuck(false, &[], after.as_deref(), SHOWN, now).await?;
+        for found in page.escrows {
+            let place = if found.needs_operator() { &mut urgent } else { &mut others };
+            if place.len() < SHOWN {
+                place.push(found);
+            } else {
+                more = true;
+            }
+        }
         after = page.next;
-        if after.is_none() || found.len() >= SHOWN {
+        if after.is_none() {
             break;
         }
     }
-    Ok((found, after.is_some()))
+    let needs = !urgent.is_empty() || after.is_some();
+    urgent.extend(others);
+    more |= urgent.len() > SHOWN || after.is_some();
+    urgent.truncate(SHOWN);
+    Ok((urgent, more, needs))
 }
 
 /// Where a server that listens there is reached from its own machine.

@@ -283,14 +283,13 @@ struct Wanted {
     declined: Vec<UserId>,
 }
 
+/// Why it can't be had is not said: it would tell whom others trade with.
 fn barred(bar: &Bar) -> &'static str {
     match bar {
         Bar::Party => "is one of the traders",
-        Bar::Conflict => "trades with one of the parties",
-        Bar::Declined => "has declined",
-        Bar::NotAccepting => "takes on no new cases",
-        Bar::Full => "has as many cases as it takes on",
-        Bar::Silent => "has not been heard for long",
+        Bar::Conflict | Bar::Declined | Bar::NotAccepting | Bar::Full | Bar::Silent => {
+            "can't be had for this escrow"
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use aegis_common::wire::operator::{StuckEscrow, StuckPage};
 use super::reading::{Escrows, Kept, ReadError};
 use crate::store::EscrowRow;
 
-/// Escrows read at once.
-const STEP: usize = 50;
+/// Escrows read at once: a snapshot can be large.
+const STEP: usize = 10;
 /// Escrows that one page looks at, and bytes of their snapshots.
 const LOOKED_AT: usize = 500;
 const BYTES: usize = 16 << 20;

@@ -169,6 +169,11 @@ impl RawEscrow {
         if serde_json::from_str::<IgnoredAny>(&self.snapshot).is_err() {
             return Err(impossible("an escrow's snapshot is not JSON"));
         }
+        self.decode_as_it_is()
+    }
+
+    /// With whatever snapshot it has: for a look at many, which one that is damaged must not hide.
+    pub fn decode_as_it_is(self) -> Result<EscrowRow, StoreError> {
         Ok(EscrowRow {
             id: EscrowId(self.id.into()),
             version: self.version,

@@ -31,7 +31,7 @@ impl Store {
             }
             let query = query.order((escrows::updated_at, escrows::id)).limit(page(limit));
             let rows: Vec<RawEscrow> = query.load(conn)?;
-            rows.into_iter().map(RawEscrow::decode).collect()
+            rows.into_iter().map(RawEscrow::decode_as_it_is).collect()
         })
         .await
     }

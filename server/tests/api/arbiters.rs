@@ -223,7 +223,7 @@ async fn an_arbiter_says_what_it_offers_and_contracts_follow() {
     assert_eq!(trade.status(), StatusCode::CREATED);
     named["arbiter"] = json!(zoe.name);
     let sent = server.create(&buyer, "conflict", &named).send().await.unwrap();
-    problem(sent, Code::ConflictOfInterest).await;
+    problem(sent, Code::NoArbiter).await;
     // Pages, and names.
     let sent = server.get("/api/v1/arbiters?limit=1", &buyer).send().await.unwrap();
     let page: ArbiterPage = sent.json().await.unwrap();

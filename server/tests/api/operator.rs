@@ -98,7 +98,7 @@ async fn escrows_that_do_not_go_on_are_listed_with_who_owes_what() {
     // One that can't be read hides none of the others.
     let aegis_server::store::DatabaseUrl::Sqlite(path) = server.database() else { panic!() };
     let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-    conn.batch_execute("PRAGMA busy_timeout = 5000; UPDATE escrows SET snapshot = '{}' WHERE creator_id = buyer_id AND updated_at = (SELECT min(updated_at) FROM escrows)").unwrap();
+    conn.batch_execute("PRAGMA busy_timeout = 5000; UPDATE escrows SET snapshot = '{' WHERE creator_id = buyer_id AND updated_at = (SELECT min(updated_at) FROM escrows)").unwrap();
     let damaged = stuck(&server, &operator, "").await;
     assert_eq!(damaged.escrows.len(), 3);
     assert_eq!((damaged.escrows[0].escrow_id, damaged.escrows[0].status), (order[0], None));

@@ -188,8 +188,16 @@ async fn room(store: &Store) {
     let mut paid = next(&begun);
     paid.escrow.status = "ACTIVE".to_owned();
     store.commit(paid).await.unwrap();
-    let later = Sought { at: now() + SignedDuration::from_mins(6), ..asked() };
-    assert_eq!(who(&store.assign(later).await.unwrap()), ours[0]);
+    let later = || Sought { at: now() + SignedDuration::from_mins(6), ..asked() };
+    assert_eq!(who(&store.assign(later()).await.unwrap()), ours[0]);
+    // What takes the place of one that was deleted is one more again, unless its arbiter would not have it.
+    let mut gone = opening([ann, bob, ours[0]]);
+    gone.escrow.status = "CANCELLED".to_owned();
+    store.commit(gone.clone()).await.unwrap();
+    let again = || Sought { replaces: Some(gone.escrow.id), most_unfunded: 1, ..later() };
+    assert_eq!(store.assign(again()).await.unwrap(), Assigned::TooMany);
+    store.want_arbiter(gone.escrow.id, now()).await.unwrap();
+    assert_eq!(who(&store.assign(again()).await.unwrap()), ours[0]);
 }
 
 /// Whatever is tried again, an escrow's place is taken once.

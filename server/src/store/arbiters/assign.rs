@@ -15,7 +15,7 @@ use crate::store::Store;
 use crate::store::connection::Conn;
 use crate::store::dump::as_json;
 use crate::store::error::StoreError;
-use crate::store::schema::{arbiters, assignments, disabled, escrows, users};
+use crate::store::schema::{arbiters, assignments, disabled, escrows, users, vacancies};
 use crate::store::types::{DbUuid, impossible, natural, time};
 use crate::store::users::{RawUser, Role, UserRow};
 
@@ -170,7 +170,9 @@ fn assign(conn: &mut Conn, sought: &Sought) -> Result<Assigned, StoreError> {
         return Ok(again);
     }
     let making = Making::load(conn, sought.at, None)?;
-    if sought.replaces.is_none() && unfunded(conn, sought, &making)? >= u64::from(sought.most_unfunded) {
+    if is_one_more(conn, sought.replaces)?
+        && unfunded(conn, sought, &making)? >= u64::from(sought.most_unfunded)
+    {
         return Ok(Assigned::TooMany);
     }
     if arbitrates(conn, sought, &making)? {
@@ -260,6 +262,16 @@ fn choice(
         considered: found.len() as u64,
         candidates: candidates.collect(),
     })
+}
+
+/// Whether an escrow is one more of those that are begun: not where it takes the place of one that counts, or of one whose arbiter
+/// would not.
+fn is_one_more(conn: &mut Conn, replaces: Option<EscrowId>) -> QueryResult<bool> {
+    let Some(place) = replaces.map(|id| DbUuid::from(id.0)) else { return Ok(true) };
+    let begun = escrows::table.find(place).filter(sql::<Bool>(UNFUNDED)).select(escrows::id);
+    let vacant = vacancies::table.find(place).select(vacancies::escrow_id);
+    let counts = begun.first::<DbUuid>(conn).optional()?.is_some();
+    Ok(!counts && vacant.first::<DbUuid>(conn).optional()?.is_none())
 }
 
 /// How many escrows the creator has begun that are not paid for, those that are being made among them.

@@ -46,7 +46,7 @@ struct Found {
 pub async fn all(month: &Month, live: &Live) {
     let mut found = Found::default();
     let ids: Vec<EscrowId> = month.trades.iter().flat_map(|trade| trade.borrow().ids.clone()).collect();
-    assert!(ids.len() >= month.trades.len(), "every trade came to an escrow");
+    assert!(month.trades.iter().all(|trade| !trade.borrow().ids.is_empty()), "every trade came to an escrow");
     for id in &ids {
         one(month, live, *id, &mut found).await;
     }
@@ -147,7 +147,8 @@ fn on_time(month: &Month, escrow: &Escrow, next: Timestamp, what: &str) {
     let mut due = escrow.wake_at();
     // The contract's own word, not what the machine makes of it.
     if matches!(escrow.phase, Phase::Open { .. }) {
-        due = due.min(Some(escrow.contract.expires_at));
+        let expiry = escrow.contract.expires_at;
+        due = Some(due.map_or(expiry, |due| due.min(expiry)));
     }
     let Some(due) = due else { return };
     let back = month.down.iter().find(|(from, to)| (*from < due) && (due <= *to)).map_or(due, |(_, to)| *to);
@@ -281,6 +282,8 @@ async fn told(month: &Month, live: &Live, found: &Found) -> usize {
     super::until("all is handed over", async || store.outbox_cursor("sessions").await.unwrap() == after)
         .await;
     let passed = month.passed.lock().unwrap();
+    // A crash repeats no more than what was handed over since the last note of how far it came.
+    assert!(passed.again <= month.down.len() * 256);
     for (user, seqs) in &of_user {
         assert_eq!(passed.of.get(user), Some(seqs), "the sockets of {user}");
         assert_eq!(month.feeds.get(user), Some(seqs), "the feed of {user}");
@@ -293,6 +296,7 @@ async fn told(month: &Month, live: &Live, found: &Found) -> usize {
 /// life say; and the chosen one was among the least busy.
 async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found) -> usize {
     let mut successors = HashMap::new();
+    let mut bars: BTreeMap<String, usize> = BTreeMap::new();
     for id in ids {
         let row = live.server.store.assignment(*id).await.unwrap().unwrap();
         let choice: Choice = serde_json::from_str(&row.choice).unwrap();
@@ -310,9 +314,15 @@ async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found
                 assert!((least..=most).contains(&open), "{open} is not from {least} to {most} at {}", row.at);
             }
         }
-        let absent = choice.candidates.iter().filter(|one| choice.bar(one) == Some(Bar::Silent));
-        for candidate in absent {
-            assert!(row.at.duration_since(candidate.seen_at) > SILENT);
+        for candidate in &choice.candidates {
+            let heard = month.heard.get(&candidate.user_id).into_iter().flatten();
+            let seen = heard.copied().filter(|heard| *heard <= row.at).max().unwrap_or(month.began);
+            assert_eq!(candidate.seen_at, seen, "{} was heard last", candidate.username);
+            let is_silent = unheard(month, seen, row.at) > SILENT;
+            assert_eq!(candidate.seen_at < choice.silent_before, is_silent, "{}", candidate.username);
+        }
+        for bar in choice.candidates.iter().filter_map(|one| choice.bar(one)) {
+            *bars.entry(format!("{bar:?}")).or_default() += 1;
         }
         if let Some(old) = row.replaces {
             assert!(successors.insert(old, *id).is_none(), "a place is taken once");
@@ -322,7 +332,18 @@ async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found
     for id in &found.vacant {
         assert!(successors.contains_key(id), "nothing took the place of {id}");
     }
+    eprintln!("arbiters who could not be had: {bars:?}");
+    for bar in [Bar::Party, Bar::Conflict, Bar::Declined, Bar::Silent] {
+        assert!(bars.contains_key(&format!("{bar:?}")), "{bar:?} never came up");
+    }
     ids.len()
+}
+
+/// How long nothing was heard, of the time in which a server ran.
+fn unheard(month: &Month, since: Timestamp, at: Timestamp) -> SignedDuration {
+    let down = month.down.iter().map(|(from, to)| (*to).min(at).duration_since((*from).max(since)));
+    let down = down.filter(SignedDuration::is_positive).fold(SignedDuration::ZERO, |sum, one| sum + one);
+    at.duration_since(since) - down
 }
 
 /// How many cases an arbiter had at a moment; what happened in that very moment may have come before or after.

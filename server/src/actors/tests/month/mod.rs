@@ -135,8 +135,8 @@ struct Month {
     sent: RefCell<HashMap<EscrowId, Sent>>,
     /// When no server ran.
     down: Vec<(Timestamp, Timestamp)>,
-    /// When each arbiter was heard last.
-    heard: HashMap<UserId, Timestamp>,
+    /// When each arbiter was heard.
+    heard: HashMap<UserId, Vec<Timestamp>>,
     refused: RefCell<usize>,
     scanner: Arc<BatchScanner>,
     dice: Dice,
@@ -173,6 +173,9 @@ impl Month {
         let trades = (0..size.escrows).map(|number| {
             let buyer = dice.below(size.users as u64) as usize;
             let seller = (buyer + 1 + dice.below(size.users as u64 - 1) as usize) % size.users;
+            // Arbiters trade too, now and then.
+            let seller =
+                if dice.percent(5) { size.users + dice.below(size.arbiters as u64) as usize } else { seller };
             agenda.entry(1 + dice.below(ticks)).or_default().push(number);
             let (plan, dice) = (Plan::new(&mut dice, size.hours), Dice(seed ^ (number as u64) << 20));
             RefCell::new(Trade { plan, buyer, seller, ids: Vec::new(), paid: 0, asked: None, dice })
@@ -287,7 +290,7 @@ impl Month {
                 if self.habits[number].away_until(tick).is_none() {
                     let id = self.people[number].party.user_id;
                     live.arbiters.heard(id, WireRole::Arbiter).await.unwrap();
-                    self.heard.insert(id, now);
+                    self.heard.entry(id).or_default().push(now);
                 }
             }
             live.arbiters.watch().await.unwrap();
@@ -504,8 +507,15 @@ impl Month {
         let id = EscrowId(Uuid::now_v7());
         let contract = match live.drafts.draft(id, initiator, request).await {
             Ok(contract) => contract,
-            // All are away at once, or the database is going.
-            Err(DraftError::NoArbiter | DraftError::Store(_)) => return Some(tick + 1),
+            // Another time: all are away at once, one trader arbitrates for the other, the named one can't be had, or the
+            // database is going.
+            Err(
+                DraftError::NoArbiter
+                | DraftError::Conflict
+                | DraftError::Barred(_)
+                | DraftError::UnknownUser { field: "arbiter" }
+                | DraftError::Store(_),
+            ) => return Some(tick + 1),
             Err(error) => panic!("{error}"),
         };
         let idempotency = (format!("trade {number}"), Hash32([1; 32]));
@@ -549,7 +559,8 @@ impl Month {
             let what = signed.statement.act.kind();
             let command = Command::Statement { by, signed: Box::new(signed), view_key: None };
             let answer = live.server.tell(id, command).await;
-            assert!(answer.is_err(), "{what} by the {role} was taken");
+            let refused = matches!(answer, Err(Refusal::Rejected(_) | Refusal::NotAuthor));
+            assert!(refused, "{what} by the {role}: {answer:?}");
             *self.refused.borrow_mut() += 1;
         }
     }
