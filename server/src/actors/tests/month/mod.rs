@@ -3,6 +3,8 @@
 //! goes forward in ticks, and does not wait for deadlines but only until the server has looked for them.
 //!
 //! A small part of it runs with every test; with `AEGIS_MONTH_ALL=1` it is 10,000 escrows of 500 traders and 20 arbiters.
+#![allow(clippy::print_stderr, reason = "a long test says how far it is, and what it found")]
+#![allow(clippy::await_holding_refcell_ref, reason = "nobody but the one who looks at a trade holds it")]
 
 mod check;
 mod plan;
