@@ -57,7 +57,7 @@ pub async fn arbiter(context: &Context, command: Command) -> Result<(), EngineEr
     }
 }
 
-fn percent(bps: u16) -> String {
+pub(super) fn percent(bps: u16) -> String {
     format!("{}.{:02} %", bps / 100, bps % 100)
 }
 

@@ -5,6 +5,7 @@ mod access;
 mod account;
 mod arbiter;
 mod backup;
+mod case;
 mod export;
 mod factor;
 mod fund;
@@ -181,6 +182,8 @@ enum Command {
     },
     /// Tell what happened to an escrow, in the server's words. Nothing is verified; see `aegis verify`.
     History(Which),
+    /// Show a case: terms, deposits, and what each of the three said, with their reasons. All of it is verified first.
+    Case(Which),
     /// Print the signed statements.
     Transcript(Which),
     /// Verify the whole transcript of an escrow, its contract and its address; or, of a file that `aegis export` wrote, that all
@@ -372,6 +375,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
             trade::consent(context, which, leave_behind, yes).await
         }
         Command::History(which) => show::history(context, which).await,
+        Command::Case(which) => case::case(context, which).await,
         Command::Transcript(which) => show::transcript(context, which).await,
         Command::Verify { what } => match what.parse() {
             Ok(id) => show::verify(context, Which { id }).await,

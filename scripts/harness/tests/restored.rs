@@ -65,6 +65,8 @@ async fn taken_along(alice: &Participant, id: &str, dir: &Path) {
     let file = export.join(format!("escrows/{id}.json"));
     let verified = alice.cmd(&["verify", &file.display().to_string()]).await.unwrap();
     assert_eq!(verified["status"], "COMPLETED_RELEASED");
+    let case = alice.cmd(&["case", id]).await.unwrap();
+    assert!(case["buyer"].to_string().contains("says that all is well"), "{case}");
     let recompute = async || {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../recompute");
         tokio::process::Command::new(script).arg(&export).output().await.unwrap()
