@@ -82,7 +82,7 @@ impl Person {
         let identity_key = Key32(Hash32::sha256(user_id.0.as_bytes()).0);
         let party = Party {
             user_id,
-            username: user_id.to_string(),
+            username: user_id.0.simple().to_string(),
             identity_key,
             fingerprint: Hash32::sha256(&identity_key.0),
             signing_key: Key32(signing.verifying_key().to_bytes()),

@@ -381,6 +381,7 @@ impl Month {
             wallet: &wallet,
             number: number as u64 * 64 + trade.ids.len() as u64,
             paid: trade.paid,
+            now: self.universe.clock.now(),
             first: number % 3,
             declines: id.0.as_u128() % 100 < u128::from(self.habits[arbiter].declines),
         };

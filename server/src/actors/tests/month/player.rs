@@ -10,6 +10,7 @@ use aegis_common::escrow::statement::Act;
 use aegis_common::hash::Hash32;
 use aegis_common::role::Role;
 use aegis_common::testing::chain::{Crafted, TestWallet, TxBuilder};
+use aegis_common::time::{SignedDuration, Timestamp};
 
 use super::super::kit::people;
 use super::plan::{End, Plan, Start};
@@ -43,6 +44,7 @@ pub struct View<'a> {
     pub number: u64,
     /// Payments that were made.
     pub paid: usize,
+    pub now: Timestamp,
     /// Who is asked first where several are.
     pub first: usize,
     /// Whether this arbiter declines this case.
@@ -59,8 +61,9 @@ impl View<'_> {
             Phase::Cancelled { why } if why.wants_arbiter() => Next::Follow,
             Phase::Expired if self.plan.start == Start::Late => match self.plan.payments.get(self.paid) {
                 Some(amount) if escrow.setup.address().is_some() => Next::Pay(*amount),
-                // It takes a block to be noticed.
                 Some(_) => Next::Over,
+                // Where the buyer was away for too long nobody watches any more.
+                None if self.now > escrow.contract.expires_at + SignedDuration::from_hours(48) => Next::Over,
                 None => Next::Wait(3),
             },
             Phase::Completed { .. } | Phase::Cancelled { .. } | Phase::Expired => Next::Over,
