@@ -237,12 +237,13 @@ impl Month {
         live
     }
 
-    /// Waits until the chain is followed and the server has looked for deadlines three times since, and no longer: a look may
-    /// have begun before, and two deadlines of one escrow can fall together.
+    /// Waits until the chain is followed, also by escrows that began to be watched, and the server has looked for deadlines three
+    /// times since, and no longer: a look may have begun before, and two deadlines of one escrow can fall together.
     async fn looked(&self, live: &Live) {
         let handles = &live.server.handles;
         let height = self.universe.chain.height();
         until("the chain is followed", async || handles.tip.height() == Some(height)).await;
+        until("nobody is behind", async || live.server.store.count_behind().await.unwrap() == 0).await;
         let before = handles.status().deadline_looks;
         until("looks for deadlines", async || handles.status().deadline_looks >= before + 4).await;
     }
