@@ -127,7 +127,7 @@ async fn everything(client: &Client, to: &Path) -> Result<usize, EngineError> {
 /// What need not be there.
 fn optional<T>(answer: Result<T, ClientError>) -> Result<Option<T>, EngineError> {
     match answer {
-        Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
+        Err(error) if matches!(error.code(), Some(Code::NotFound | Code::WalletMissing)) => Ok(None),
         found => Ok(Some(found?)),
     }
 }
