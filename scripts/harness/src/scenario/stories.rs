@@ -213,6 +213,11 @@ async fn dispute(open: &Open<'_>) -> Result<()> {
     pay_in(open).await?;
     open.act(open.deal.seller, "confirm", &[]).await?;
     open.act(open.deal.buyer, "dispute", &["--reason", "the screen is broken, not scratched"]).await?;
+    // A dispute never waits for the server: where that is away, the program keeps the word and sends it when it is back.
+    wait(open, "the dispute to be taken", END_LIMIT, |view| {
+        Ok((view.status == Status::Disputed).then_some(()))
+    })
+    .await?;
     let (buyer, seller) = parts(open)?;
     let ruling = ["--buyer", &buyer, "--seller", &seller, "--reason", "a third back for the screen"];
     open.act(open.deal.arbiter, "rule", &ruling).await?;
