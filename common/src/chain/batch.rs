@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use aegis_engine::{Engine, Job, Match, Origin, Scalars};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::curve::derivation_to_scalar;
-use super::engine::{Engine, Job, Match, Origin, Scalars};
 use super::extra::TxKeys;
 use super::scan::{Found, Scanner, found, opened};
 use super::tx::Tx;

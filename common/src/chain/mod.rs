@@ -5,9 +5,8 @@
 //! reader ─ tx ─ block        bytes → checked structures
 //!    extra                   transaction keys out of a transaction's `extra`
 //!    curve                   the handful of group operations Monero needs
-//!       engine               the same for very many keys at once
 //!       watch ─ scan         what belongs to a watched escrow
-//!               batch        the same by the engine
+//!               batch        the same by `aegis_engine`, for very many keys at once
 //!       proof                what a sender can prove to have paid
 //! ```
 //!
@@ -19,8 +18,6 @@
 mod batch;
 mod block;
 mod curve;
-#[cfg(not(fuzzing))]
-mod engine;
 mod extra;
 mod proof;
 mod reader;
@@ -29,13 +26,13 @@ mod tx;
 mod watch;
 
 #[cfg(not(fuzzing))]
+pub use aegis_engine::{Engine, Job, Match, Origin, Path, Scalars};
+#[cfg(not(fuzzing))]
 pub use batch::BatchScanner;
 pub use block::{Block, parse_block};
 pub use curve::{
     Derivation, canonical_point, derivation, derivation_to_scalar, hash_to_scalar, keccak, view_tag,
 };
-#[cfg(not(fuzzing))]
-pub use engine::{Engine, Job, Match, Origin, Path, Scalars};
 pub use extra::{MAX_TX_KEYS, TxKeys};
 pub use proof::prove_payment;
 pub use reader::ParseError;

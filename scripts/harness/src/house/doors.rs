@@ -114,6 +114,7 @@ pub fn crossings(root: &Path) -> Result<Vec<String>> {
         ("aegis-server", "all", ["aegis", "aegis-harness"]),
         ("aegis-server", "normal", ["monero-oxide", "monero-clsag"]),
         ("aegis-common", "all", ["aegis", "aegis-server"]),
+        ("aegis-engine", "all", ["aegis", "aegis-server"]),
         ("aegis-harness", "all", ["aegis", "aegis-server"]),
     ] {
         let mut tree = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

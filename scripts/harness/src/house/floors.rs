@@ -9,7 +9,8 @@ use super::source::{self, File};
 type Floors = &'static [(&'static str, u8)];
 
 /// The crates' folders, and each module's floor. A new module is given its floor here.
-const CRATES: &[(&str, Floors)] = &[("common/src", COMMON), ("server/src", SERVER), ("party/src", PARTY)];
+const CRATES: &[(&str, Floors)] =
+    &[("common/src", COMMON), ("engine/src", ENGINE), ("server/src", SERVER), ("party/src", PARTY)];
 
 const COMMON: Floors = &[
     ("schema", 0),
@@ -33,6 +34,21 @@ const COMMON: Floors = &[
     ("wire", 6),
     ("testing", 7),
     ("lib", 8),
+];
+
+const ENGINE: Floors = &[
+    ("field", 0),
+    ("keccak", 0),
+    ("digits", 0),
+    ("lanes", 1),
+    ("point", 1),
+    ("ladder", 2),
+    ("table", 2),
+    ("sums", 3),
+    ("origin", 4),
+    ("run", 4),
+    ("lib", 5),
+    ("tests", 6),
 ];
 
 const SERVER: Floors = &[

@@ -1,9 +1,9 @@
 //! Products of few scalars with a point: a table of all windows would cost more than it saves. 1 to 2^(w−1) times the point, and
 //! doublings in between.
 
-use super::digits::Plan;
-use super::field::Field;
-use super::point::{Cached, Point, Sum};
+use crate::digits::Plan;
+use crate::field::Field;
+use crate::point::{Cached, Point, Sum};
 
 /// Multiples of `LANES` points side by side; public, as the points are.
 pub struct Ladder<F> {

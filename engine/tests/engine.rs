@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use aegis_common::chain::{Derivation, Engine, Path, canonical_point, derivation, keccak};
+use aegis_common::chain::{canonical_point, derivation, keccak};
+use aegis_engine::{Derivation, Engine, Path};
 use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;

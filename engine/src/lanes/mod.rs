@@ -9,7 +9,7 @@ mod ifma;
 pub mod portable;
 mod words;
 
-use super::Task;
+use crate::Task;
 
 #[cfg(target_arch = "x86_64")]
 pub fn has_avx2() -> bool {

@@ -6,13 +6,13 @@ use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
-use super::digits::Digits;
-use super::field::Words;
-use super::lanes::portable::Limbs;
-use super::point::{Affine, Sum, decompress};
-use super::sums::{BATCH, Sums};
-use super::table::Table;
-use super::{bytes, words};
+use crate::digits::Digits;
+use crate::field::Words;
+use crate::lanes::portable::Limbs;
+use crate::point::{Affine, Sum, decompress};
+use crate::sums::{BATCH, Sums};
+use crate::table::Table;
+use crate::{bytes, words};
 
 /// Widths of the base point's windows: its table is made once, 393 kB; in constant time 48 kB.
 const WINDOW: usize = 8;

@@ -2,8 +2,8 @@
 
 use zeroize::Zeroize;
 
-use super::field::Field;
-use super::table::batch_invert;
+use crate::field::Field;
+use crate::table::batch_invert;
 
 /// Sums that share an inversion.
 pub const BATCH: usize = 128;

@@ -8,8 +8,8 @@ use std::hint::black_box;
 
 use zeroize::Zeroize;
 
-use crate::chain::engine::field::{Field, P, Words};
-use crate::chain::engine::keccak::Word;
+use crate::field::{Field, P, Words};
+use crate::keccak::Word;
 
 /// Eight words. Only made and used below a function with AVX-512 F and IFMA enabled, which is entered only where the
 /// processor has them.

@@ -1,6 +1,6 @@
 //! Points of −x² + y² = 1 + dx²y², several side by side. All formulas are complete: they hold for every point.
 
-use super::field::{D, D2, Field, HALVED, ONE, P, ROOT, Words, ZERO, power_p58};
+use crate::field::{D, D2, Field, HALVED, ONE, P, ROOT, Words, ZERO, power_p58};
 
 /// X/Z, Y/Z and T = XY/Z.
 #[derive(Clone, Copy)]

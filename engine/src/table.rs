@@ -1,8 +1,8 @@
 //! Multiples of points, so that a product is nothing but additions: row i holds 1 to 2^(w−1) times 2^(wi)·P.
 
-use super::digits::rows;
-use super::field::{Field, invert};
-use super::point::{Affine, Point, Sum};
+use crate::digits::rows;
+use crate::field::{Field, invert};
+use crate::point::{Affine, Point, Sum};
 
 /// A table of `LANES` points side by side. The points are public, and so is what is in here.
 pub struct Table<F> {

@@ -4,12 +4,12 @@ use curve25519_dalek::constants::EIGHT_TORSION;
 use curve25519_dalek::edwards::EdwardsPoint;
 use proptest::prelude::*;
 
-use super::sums::BATCH;
-use super::*;
-use crate::chain::{canonical_point, derivation, hash_to_scalar, view_tag};
-use crate::hash::Hash32;
+use crate::sums::BATCH;
+use crate::*;
+use aegis_common::chain::{canonical_point, derivation, hash_to_scalar, view_tag};
+use aegis_common::hash::Hash32;
 
-const VECTORS: &str = include_str!("../../../tests/vectors/monero-crypto.txt");
+const VECTORS: &str = include_str!("../../common/tests/vectors/monero-crypto.txt");
 
 fn scalar(seed: u64) -> Scalar {
     hash_to_scalar(&[b"scalar", &seed.to_le_bytes()])

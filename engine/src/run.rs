@@ -5,14 +5,14 @@ use std::ops::Range;
 
 use zeroize::Zeroize;
 
-use super::digits::Plan;
-use super::field::{Field, ONE, Words, ZERO};
-use super::keccak::{LABEL, Word, first_word, tail};
-use super::ladder::Ladder;
-use super::point::{Point, decompress};
-use super::sums::{BATCH, Sums};
-use super::table::Table;
-use super::{Match, Scalars, bytes};
+use crate::digits::Plan;
+use crate::field::{Field, ONE, Words, ZERO};
+use crate::keccak::{LABEL, Word, first_word, tail};
+use crate::ladder::Ladder;
+use crate::point::{Point, decompress};
+use crate::sums::{BATCH, Sums};
+use crate::table::Table;
+use crate::{Match, Scalars, bytes};
 
 /// Matches that are handed over at once, about.
 const MANY: usize = 4096;

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use zeroize::Zeroize;
 
-use crate::chain::engine::field::{Field, ONE, P, Words};
+use crate::field::{Field, ONE, P, Words};
 
 #[derive(Clone, Copy)]
 pub struct Limbs(Words);

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::chain::engine::keccak::Word;
+use crate::keccak::Word;
 
 /// Only made and used below a function with AVX2 enabled, which is entered only where the processor has it.
 #[derive(Clone, Copy)]

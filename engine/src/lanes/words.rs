@@ -1,6 +1,6 @@
 //! One word.
 
-use crate::chain::engine::keccak::Word;
+use crate::keccak::Word;
 
 impl Word for u64 {
     const LANES: usize = 1;

@@ -1,4 +1,5 @@
-#![doc = include_str!("README.md")]
+#![doc = include_str!("../README.md")]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod digits;
 mod field;
@@ -18,13 +19,15 @@ use std::ops::Range;
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
-use super::curve::Derivation;
 use digits::{Digits, Plan};
 use field::{Field, Words};
 use keccak::Word;
 use lanes::portable::Limbs;
 pub use origin::Origin;
 use run::{Jobs, search};
+
+/// An encoded derivation `8·a·R`, the secret shared by sender and recipient.
+pub type Derivation = [u8; 32];
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
