@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod digits;
 mod field;
@@ -11,15 +10,14 @@ mod point;
 mod run;
 mod sums;
 mod table;
-#[cfg(test)]
-mod tests;
 
 use std::ops::Range;
 
 use curve25519_dalek::scalar::Scalar;
 use zeroize::Zeroize;
 
-use digits::{Digits, Plan};
+use digits::Digits;
+pub use digits::Plan;
 use field::{Field, Words};
 use keccak::Word;
 use lanes::portable::Limbs;
@@ -111,6 +109,11 @@ impl Engine {
         self.path
     }
 
+    /// Whether time and memory accesses are the same for all view keys.
+    pub fn is_constant_time(&self) -> bool {
+        self.constant_time
+    }
+
     /// Writes view keys down, for searches through so many of them at a time.
     pub fn prepare(&self, secrets: &[&Scalar], at_a_time: usize) -> Scalars {
         prepare(secrets, self.plan(at_a_time))
@@ -151,7 +154,13 @@ impl Engine {
         Plan::best(products, entry, self.constant_time)
     }
 
-    fn derivations_by(&self, keys: &[[u8; 32]], secrets: &[&Scalar], plan: Plan) -> Vec<Option<Derivation>> {
+    /// The same by a plan of the caller's, where the engine would have taken the cheapest.
+    pub fn derivations_by(
+        &self,
+        keys: &[[u8; 32]],
+        secrets: &[&Scalar],
+        plan: Plan,
+    ) -> Vec<Option<Derivation>> {
         let mut all = vec![None; keys.len() * secrets.len()];
         // An output without a tag always matches.
         let jobs: Vec<Job> = keys.iter().map(|key| Job { key: *key, outputs: vec![(0, None)] }).collect();

@@ -48,7 +48,6 @@ const ENGINE: Floors = &[
     ("origin", 4),
     ("run", 4),
     ("lib", 5),
-    ("tests", 6),
 ];
 
 const SERVER: Floors = &[

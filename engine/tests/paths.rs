@@ -1,13 +1,17 @@
 //! Every path against Monero's vectors and plain curve25519-dalek.
 
-use curve25519_dalek::constants::EIGHT_TORSION;
-use curve25519_dalek::edwards::EdwardsPoint;
-use proptest::prelude::*;
+#![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::sums::BATCH;
-use crate::*;
 use aegis_common::chain::{canonical_point, derivation, hash_to_scalar, view_tag};
 use aegis_common::hash::Hash32;
+use aegis_engine::{Derivation, Engine, Job, Match, Origin, Path, Plan};
+use curve25519_dalek::constants::EIGHT_TORSION;
+use curve25519_dalek::edwards::EdwardsPoint;
+use curve25519_dalek::scalar::Scalar;
+use proptest::prelude::*;
+
+/// View keys whose sums share an inversion.
+const BATCH: usize = 128;
 
 const VECTORS: &str = include_str!("../../common/tests/vectors/monero-crypto.txt");
 
@@ -82,7 +86,7 @@ fn odd_keys_and_scalars_give_what_dalek_gives_with_every_window() {
     assert!(wanted.iter().any(Option::is_none));
     for engine in engines() {
         for (window, ladder) in (2..=9).flat_map(|window| [(window, false), (window, true)]) {
-            let plan = Plan { window, ladder, constant_time: engine.constant_time };
+            let plan = Plan { window, ladder, constant_time: engine.is_constant_time() };
             assert_eq!(engine.derivations_by(&keys, &secrets, plan), wanted, "{engine:?} {plan:?}");
         }
     }
