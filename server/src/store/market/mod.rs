@@ -4,6 +4,7 @@ pub(super) mod follow;
 pub(super) mod listings;
 pub(super) mod orders;
 pub(super) mod reviews;
+mod search;
 
 use std::collections::HashMap;
 
