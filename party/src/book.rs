@@ -115,6 +115,13 @@ pub struct Book {
     pub consent: Option<(Outcome, Authority)>,
     /// Complete payouts, newest last.
     pub payouts: Vec<SignedPayout>,
+    /// The payout that was proven before anything that came after it was given back, and what it divided: no other is believed
+    /// in its place.
+    #[serde(default)]
+    pub paid: Option<(Hash32, Vec<Key32>)>,
+    /// Outputs that came after the payout, by their one-time keys, which the person agreed to give back.
+    #[serde(default)]
+    pub give_back: Vec<Key32>,
 }
 
 /// The server shows something that can't be: nothing is done on its word until it shows the truth.
@@ -172,6 +179,8 @@ impl Book {
             asked_for: false,
             consent: None,
             payouts: Vec::new(),
+            paid: None,
+            give_back: Vec::new(),
         }
     }
 

@@ -1,5 +1,7 @@
-//! The participant's own Monero node: only the price of weight is asked of it here; the wallet asks the rest.
+//! The participant's own Monero node: the price of weight, and single transactions; the wallet asks the rest.
 
+use aegis_common::chain::{Tx, verify_tx};
+use aegis_common::hash::Hash32;
 use serde::Deserialize;
 
 use crate::wallet::{FeeRate, Limits, Login, Priority, WalletError, WalletRpc};
@@ -46,5 +48,38 @@ impl Daemon {
         // Nodes before the 2021 fee scaling name only the lowest level.
         let per_byte = estimate.fees.get(priority.index()).copied().unwrap_or(estimate.fee);
         Ok(FeeRate { per_byte, mask: estimate.quantization_mask })
+    }
+
+    /// `get_transactions`: one that is in a block, that block's height, and how many blocks there are from it on. None where it is
+    /// in none.
+    pub async fn mined(&self, txid: Hash32) -> Result<Option<(Tx, u64, u64)>, DaemonError> {
+        #[derive(Deserialize)]
+        struct Reply {
+            #[serde(default)]
+            txs: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            pruned_as_hex: String,
+            prunable_hash: Hash32,
+            in_pool: bool,
+            #[serde(default)]
+            block_height: u64,
+        }
+        #[derive(Deserialize)]
+        struct Count {
+            count: u64,
+        }
+        let params = serde_json::json!({"txs_hashes": [txid], "prune": true});
+        let reply: Reply = self.rpc.post("/get_transactions", params, Limits::QUICK).await.map_err(failed)?;
+        let Some(entry) = reply.txs.into_iter().next().filter(|entry| !entry.in_pool) else {
+            return Ok(None);
+        };
+        let unreadable = || DaemonError(format!("shows no transaction {txid} that can be read"));
+        let blob = hex::decode(&entry.pruned_as_hex).map_err(|_| unreadable())?;
+        let tx = verify_tx(&blob, Some(entry.prunable_hash), txid).map_err(|_| unreadable())?;
+        let Count { count } =
+            self.rpc.call("get_block_count", serde_json::json!({}), Limits::QUICK).await.map_err(failed)?;
+        Ok(Some((tx, entry.block_height, count.saturating_sub(entry.block_height))))
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use aegis::daemon::Daemon;
 use aegis::keys::Secret;
 use aegis::wallet::{
     Destination, MultisigWallet, Priority, TxShape, WalletAccess, WalletError, WalletName, WalletProcess,
@@ -14,6 +15,7 @@ use aegis::wallet::{
 };
 use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
+use aegis_common::hash::Hash32;
 use futures_util::future::join_all;
 use support::monero::{Monerod, faucet, options};
 
@@ -290,7 +292,25 @@ async fn a_payout_takes_what_counts_and_leaves_dust_alone() {
         // What was left out once can be spent later: nothing is lost.
         let signed = session.sign(&made.txset).await.unwrap();
         assert_eq!(session.submit(&signed.txset).await.unwrap(), signed.tx_hashes);
+        let [txid] = &signed.tx_hashes[..] else { panic!("one transaction") };
+        let daemon = Daemon::new(&node.address, None).unwrap();
+        assert!(daemon.mined(*txid).await.unwrap().is_none(), "it is in the pool");
+        node.mine(12, &home).await;
+        let (tx, _, blocks) = daemon.mined(*txid).await.unwrap().unwrap();
+        assert_eq!((tx.hash, blocks), (*txid, 12));
+        assert!(daemon.mined(Hash32([7; 32])).await.unwrap().is_none());
     }
+    // The third, which had no part in it, takes for spent what the first signing data of another makes it believe: no proof of
+    // anything, and yet it can sign what is left.
+    let third = &parties[2];
+    let spent = async || {
+        let mut session = third.session(&name).await.unwrap();
+        session.refresh().await.unwrap();
+        session.incoming().await.unwrap().iter().filter(|output| output.spent).count()
+    };
+    assert_eq!(spent().await, 0);
+    exchange_exports(cosigner, third, &name).await;
+    assert_eq!(spent().await, 3);
     for party in parties {
         party.stop().await.unwrap();
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::deposits::Received;
 use crate::amount::Piconero;
 use crate::code::Code;
-use crate::hash::Hash32;
+use crate::hash::{Hash32, Key32};
 use crate::role::Role;
 use crate::time::Timestamp;
 
@@ -72,8 +72,19 @@ pub struct Proposal {
     pub residue: Piconero,
 }
 
+/// What a transaction divides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Paid {
+    /// What came in, by slot.
+    pub received: Received,
+    /// The outputs that this is the sum of, by their one-time keys.
+    #[serde(default)]
+    pub spends: Vec<Key32>,
+}
+
 /// A proposal of any attempt, and what it divides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Proposed {
     /// The `propose` statement.
@@ -82,8 +93,9 @@ pub struct Proposed {
     pub attempt: u32,
     /// Who can complete it.
     pub cosigner: Role,
-    /// What was final when the attempt began, by slot.
-    pub received: Received,
+    /// What was final when the attempt began.
+    #[serde(flatten)]
+    pub divides: Paid,
 }
 
 /// An approved payout: a complete transaction that may be on its way.

@@ -191,20 +191,29 @@ impl Deposits {
         self.0.iter().filter(move |deposit| deposit.key == key)
     }
 
-    /// Makes room for one more output where it ranks above what goes: what is credited goes last, then what is in a block, then
-    /// the largest.
+    /// Makes room for one more output where it ranks above what goes: what is not spent goes last, then what is credited, then what
+    /// is in a block, then the largest.
     ///
     /// Of a known key one of too many copies goes: wallets see every copy, so one that takes an output's place in them must find
     /// room here. Else a key of a full slot goes. What is needed stays ([`Self::is_needed`]), so whoever wants to keep a payment
     /// out must pay more than the payment.
-    pub fn make_room(&self, seen: &Sighting, dust: Piconero, may_go: impl Fn(&Deposit) -> bool) -> Self {
+    pub fn make_room(
+        &self,
+        seen: &Sighting,
+        dust: Piconero,
+        may_go: impl Fn(&Deposit) -> bool,
+        is_spent: impl Fn(Key32) -> bool,
+    ) -> Self {
         let mut next = self.clone();
         if self.get(seen.output).is_some() || refusal(seen, dust).is_some() {
             return next;
         }
-        let rank = |deposit: &Deposit| (deposit.refused.is_none(), deposit.height.is_some(), deposit.amount);
+        let rank = |deposit: &Deposit| {
+            let counts = (!is_spent(deposit.key), deposit.refused.is_none());
+            (counts, deposit.height.is_some(), deposit.amount)
+        };
         let best = |key: Key32| self.copies(key).map(rank).max();
-        let own = Some((true, seen.height.is_some(), seen.amount));
+        let own = Some(((true, true), seen.height.is_some(), seen.amount));
         if self.copies(seen.key).next().is_none() {
             if self.is_full(seen.slot) {
                 let whole = |deposit: &&Deposit| self.copies(deposit.key).all(&may_go);
@@ -371,7 +380,7 @@ fn refusal(seen: &Sighting, dust: Piconero) -> Option<Refusal> {
 }
 
 impl Received {
-    fn of<'a, I: Iterator<Item = &'a Deposit>>(some: impl Fn() -> I) -> Option<Self> {
+    pub(super) fn of<'a, I: Iterator<Item = &'a Deposit>>(some: impl Fn() -> I) -> Option<Self> {
         let sum = |slot| {
             let of_slot = some().filter(move |deposit| deposit.slot == slot);
             Piconero::sum(of_slot.map(|deposit| deposit.amount))

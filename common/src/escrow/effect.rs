@@ -140,6 +140,11 @@ pub enum Notice {
         /// Its id.
         txid: Hash32,
     },
+    /// What came after the payout has gone back to who paid it, for good.
+    LatePaymentReturned {
+        /// By which transaction.
+        txid: Hash32,
+    },
 }
 
 impl Notice {
@@ -165,6 +170,7 @@ impl Notice {
             Self::PayoutSeen { .. } => "PayoutSeen",
             Self::PayoutMismatch { .. } => "PayoutMismatch",
             Self::PayoutLost { .. } => "PayoutLost",
+            Self::LatePaymentReturned { .. } => "LatePaymentReturned",
         }
     }
 }

@@ -15,6 +15,7 @@ mod onchain;
 pub mod outcome;
 pub mod payout;
 pub mod record;
+pub mod returns;
 pub mod settling;
 pub mod setup;
 pub mod stall;

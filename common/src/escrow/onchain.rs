@@ -4,6 +4,7 @@ use super::deposits::{Deposit, OutputId, Received, Sighting};
 use super::effect::{Effect, Notice};
 use super::outcome::{Authority, Outcome};
 use super::payout::{self, Payments};
+use super::returns::Returns;
 use super::settling::{Approval, OnChain, Proposed, Settling};
 use super::state::{Escrow, Phase};
 use super::transition::{Applied, Rejected, with_settling};
@@ -18,7 +19,7 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
         return Err(Rejected::AlreadyDone);
     }
     let dust = escrow.contract.dust_limit;
-    let room = escrow.deposits.make_room(seen, dust, |old| may_go(escrow, old));
+    let room = escrow.deposits.make_room(seen, dust, |old| may_go(escrow, old), |key| escrow.has_spent(key));
     let (deposits, deposit) = room.sight(seen, dust).ok_or(Rejected::AlreadyDone)?;
     let gone = escrow.deposits.all().iter().filter(|old| deposits.get(old.output).is_none());
     let mut effects = reverted(gone.cloned());
@@ -41,7 +42,11 @@ pub(super) fn deposit_seen(escrow: &Escrow, seen: &Sighting, now: Timestamp) -> 
 fn may_go(escrow: &Escrow, deposit: &Deposit) -> bool {
     let rests = match &escrow.phase {
         Phase::Settling(settling) => deposit.is_final || settling.awaited.contains(&deposit.output),
-        Phase::Completed { .. } => deposit.is_final,
+        // What is spent is known by its key; what came late yields to more, until it is being signed for.
+        Phase::Completed { .. } => {
+            let signed_for = escrow.settling().is_some_and(|settling| settling.spends.contains(&deposit.key));
+            signed_for && !escrow.has_spent(deposit.key)
+        }
         _ => escrow.deposits.is_needed(deposit, &escrow.contract),
     };
     (deposit.refused.is_some() && !deposit.is_final) || !rests
@@ -50,11 +55,7 @@ fn may_go(escrow: &Escrow, deposit: &Deposit) -> bool {
 /// What the payout returns to the escrow's own address is no deposit. Only a payout that was proven counts: an approval may
 /// name any transaction, also one that pays a deposit.
 fn is_residue(escrow: &Escrow, seen: &Sighting) -> bool {
-    match &escrow.phase {
-        Phase::Settling(settling) => settling.seen.is_some_and(|payout| payout.txid == seen.output.tx),
-        Phase::Completed { txid, .. } => *txid == seen.output.tx,
-        _ => false,
-    }
+    escrow.has_paid(seen.output.tx)
 }
 
 /// Money that reaches an escrow which ended without any goes back: it may have been on its way at that moment.
@@ -88,7 +89,7 @@ fn reverted(undone: impl IntoIterator<Item = Deposit>) -> Vec<Effect> {
 pub(super) fn rolled_back(escrow: &Escrow, to: u64) -> Result<Applied, Rejected> {
     let (deposits, undone) = escrow.deposits.roll_back(to, escrow.contract.finality_depth);
     let mut next = Escrow { deposits, ..escrow.clone() };
-    if let Phase::Settling(settling) = &mut next.phase
+    if let Some(settling) = next.settling_mut()
         && let Some(seen) = &mut settling.seen
         && seen.height.is_some_and(|height| height > to)
     {
@@ -104,21 +105,29 @@ pub(super) fn tip(escrow: &Escrow, height: u64) -> Result<Applied, Rejected> {
     let depth = escrow.contract.finality_depth;
     let (deposits, done) = escrow.deposits.finalize(height, depth);
     let mut next = Escrow { deposits, ..escrow.clone() };
-    let mut completed = false;
-    if let Phase::Settling(settling) = &escrow.phase
+    let mut paid = None;
+    if let Some(settling) = escrow.settling()
         && let Some(OnChain { txid, height: Some(mined) }) = settling.seen
         && settling.final_height(depth).is_some_and(|at| height >= at)
     {
-        next.phase = Phase::Completed { settled: settling.clone(), txid, height: mined };
-        completed = true;
+        paid = Some(txid);
+        if settling.late {
+            next.returned(settling, txid, mined);
+        } else {
+            let returns = Returns::default();
+            next.phase = Phase::Completed { settled: settling.clone(), txid, height: mined, returns };
+        }
     }
-    if done.is_empty() && !completed {
+    if done.is_empty() && paid.is_none() {
         return Err(Rejected::NotDue);
     }
     let confirmed = done.into_iter().map(|Deposit { output, slot, amount, .. }| {
         Effect::Notify(Notice::TransactionConfirmed { output, slot, amount })
     });
-    Ok((next, confirmed.collect()))
+    // The payout's own end is a change of status.
+    let returned = paid.filter(|_| escrow.status().is_over());
+    let returned = returned.map(|txid| Effect::Notify(Notice::LatePaymentReturned { txid }));
+    Ok((next, confirmed.chain(returned).collect()))
 }
 
 pub(super) fn payout_seen(
@@ -130,22 +139,25 @@ pub(super) fn payout_seen(
 ) -> Result<Applied, Rejected> {
     let settling = escrow.settling().ok_or(Rejected::WrongState(escrow.status()))?;
     let pays_right = |received: &Received| {
-        let shares = payout::shares(&escrow.contract, received, settling.outcome, settling.authority);
+        let shares = escrow.divided(settling, received);
         shares.is_ok_and(|shares| payout::check(&escrow.contract, &shares, payments).is_ok())
     };
     let mut approvals = settling.approvals.clone();
     if settling.approval(txid).is_none() {
         // A cosigner that sent a proposed transaction without approving it has paid all the same.
-        let sent = settling.proposals.iter().rev().find(|proposed| pays_right(&proposed.received));
-        let Proposed { hash: proposal, received, .. } = *sent.ok_or(Rejected::Unknown)?;
+        let sent = settling.proposals.iter().rev().find(|proposed| pays_right(&proposed.divides.received));
+        let Proposed { hash: proposal, divides, .. } = sent.ok_or(Rejected::Unknown)?;
+        let (proposal, received) = (*proposal, divides.received);
         approvals.push(Approval { txid, proposal, at: now, received, void: false });
     }
     let mut of_this = approvals.iter().filter(|approval| approval.txid == txid);
-    let paid_right = of_this.any(|approval| pays_right(&approval.received));
-    if !paid_right {
+    let Some(right) = of_this.find(|approval| pays_right(&approval.received)) else {
         let next = settling.mismatched(txid, now).ok_or(Rejected::AlreadyDone)?;
         return Ok((with_settling(escrow, next), vec![Effect::Notify(Notice::PayoutMismatch { txid })]));
-    }
+    };
+    let mut proposals = settling.proposals.iter();
+    let built = proposals.find(|proposed| proposed.hash == right.proposal);
+    let paid = built.map(|proposed| proposed.divides.clone());
     let seen = OnChain { txid, height };
     let news = match settling.seen {
         None => true,
@@ -156,7 +168,7 @@ pub(super) fn payout_seen(
         return Err(Rejected::AlreadyDone);
     }
     let was_expected = settling.approval(txid).is_some();
-    let settling = Settling { seen: Some(seen), approved: true, approvals, ..settling.clone() };
+    let settling = Settling { seen: Some(seen), paid, approved: true, approvals, ..settling.clone() };
     // Its residue may have been taken for a deposit before it was known.
     let (deposits, residue) = escrow.deposits.without(txid);
     let next = with_settling(&Escrow { deposits, ..escrow.clone() }, settling);

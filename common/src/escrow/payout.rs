@@ -1,7 +1,7 @@
 //! Payout arithmetic, exact to the piconero.
 //!
 //! *Shares* divide everything that was received: the amount by the outcome, less the arbiter's and the platform's fee;
-//! deposits and surplus back to who paid them. They add up to what was received. A payout *costs* its network fee
+//! deposits and surplus back to who paid them; what comes after the payout goes back whole. They add up to what was received. A payout *costs* its network fee
 //! and the *residue*, what is left with the escrow (change, or an output too small to be needed); every share bears its
 //! part of the cost in proportion.
 
@@ -114,17 +114,33 @@ pub fn shares(
             add(&mut buyer, surplus)?;
         }
     }
-    let mut lines: Vec<Share> = Vec::with_capacity(4);
     let platform_address = contract.platform_fee.as_ref().map(|fee| fee.address);
-    for (payee, address, amount) in [
+    lines([
         (Payee::Buyer, Some(contract.buyer.payout_address), buyer),
         (Payee::Seller, Some(contract.seller.payout_address), seller),
         (Payee::Arbiter, Some(contract.arbiter.payout_address), arbiter),
         (Payee::Platform, platform_address, platform),
-    ] {
+    ])
+}
+
+/// Divides what came after the payout: it goes back whole to the trader whose part it would have been to pay, and nobody earns by it.
+pub fn returned(contract: &Contract, late: &Received) -> Result<Vec<Share>, PayoutError> {
+    let buyer = late.payment.checked_add(late.buyer_deposit).ok_or(PayoutError::NotPayable)?;
+    lines([
+        (Payee::Buyer, Some(contract.buyer.payout_address), buyer),
+        (Payee::Seller, Some(contract.seller.payout_address), late.seller_deposit),
+    ])
+}
+
+/// One line for each address that is due something.
+fn lines<const N: usize>(due: [(Payee, Option<Address>, Piconero); N]) -> Result<Vec<Share>, PayoutError> {
+    let mut lines: Vec<Share> = Vec::with_capacity(N);
+    for (payee, address, amount) in due {
         let Some(address) = address.filter(|_| amount > Piconero::ZERO) else { continue };
         match lines.iter_mut().find(|line| line.address == address) {
-            Some(line) => add(&mut line.amount, amount)?,
+            Some(line) => {
+                line.amount = line.amount.checked_add(amount).ok_or(PayoutError::NotPayable)?;
+            }
             None => lines.push(Share { payee, address, amount }),
         }
     }

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use super::attempt::{Approval, OnChain, Proposal, Proposed, RETRIES, SettlingError};
+pub use super::attempt::{Approval, OnChain, Paid, Proposal, Proposed, RETRIES, SettlingError};
 use super::contract::Contract;
 use super::deposits::{OutputId, Received, final_at};
 use super::outcome::{Authority, Outcome};
@@ -37,6 +37,9 @@ pub struct Settling {
     pub authority: Authority,
     /// The escrow was never fully funded: what came goes back.
     pub partial: bool,
+    /// It gives back what came after the payout ([`super::returns`]).
+    #[serde(default)]
+    pub late: bool,
     /// The present signing attempt, from 1.
     pub attempt: u32,
     /// When the present pair of signers was asked and could sign.
@@ -65,6 +68,9 @@ pub struct Settling {
     pub approved: bool,
     /// The approved transaction that was seen.
     pub seen: Option<OnChain>,
+    /// What that divides.
+    #[serde(default)]
+    pub paid: Option<Paid>,
     /// An approved transaction that pays something else was seen.
     pub mismatch: Option<Hash32>,
 }
@@ -76,6 +82,7 @@ impl Settling {
             outcome,
             authority,
             partial,
+            late: false,
             attempt: 1,
             attempt_since: now,
             rotation: 0,
@@ -89,6 +96,7 @@ impl Settling {
             approvals: Vec::new(),
             approved: false,
             seen: None,
+            paid: None,
             mismatch: None,
         }
     }
@@ -238,8 +246,8 @@ impl Settling {
             return Err(SettlingError::StaleNonces);
         }
         let mut next = self.clone();
-        let received = self.basis.unwrap_or_default();
-        next.proposals.push(Proposed { hash: proposal.hash, attempt, cosigner, received });
+        let divides = Paid { received: self.basis.unwrap_or_default(), spends: self.spends.clone() };
+        next.proposals.push(Proposed { hash: proposal.hash, attempt, cosigner, divides });
         next.proposal = Some(proposal);
         Ok(next)
     }
@@ -276,7 +284,7 @@ impl Settling {
         let is_first = self.approvals.iter().all(|known| known.proposal != approval.proposal);
         (is_late && is_first).then(|| {
             let mut next = self.clone();
-            let late = Approval { received: of.received, ..approval.clone() };
+            let late = Approval { received: of.divides.received, ..approval.clone() };
             // Before what the present attempt may have approved: the newest approval is the one under way.
             let place =
                 if self.approved { self.approvals.len().saturating_sub(1) } else { self.approvals.len() };

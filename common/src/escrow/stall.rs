@@ -147,8 +147,8 @@ impl Escrow {
         found.extend(match &self.phase {
             Phase::Open { .. } => self.setup_stall(now),
             Phase::Disputed { since, .. } => Some(self.ruling_stall(*since, now)),
-            Phase::Settling(_) => self.payout_stall(changed, now),
-            Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => None,
+            Phase::Settling(_) | Phase::Completed { .. } => self.payout_stall(changed, now),
+            Phase::Expired | Phase::Cancelled { .. } => None,
         });
         let mismatch = self.settling().and_then(|settling| settling.mismatch);
         found.extend(mismatch.map(|_| Stall::trouble(Why::PayoutMismatch, None)));

@@ -8,7 +8,8 @@ use super::deadline::{Awaited, Patience};
 use super::deposits::{Deposit, Deposits, Received, Slot, final_at};
 use super::outcome::Outcome;
 use super::payout::{self, PayoutError, Share};
-use super::settling::Settling;
+use super::returns::Returns;
+use super::settling::{Proposed, Settling};
 use super::setup::{Setup, Stage};
 use super::statement::Chains;
 use crate::amount::Piconero;
@@ -142,6 +143,9 @@ pub enum Phase {
         txid: Hash32,
         /// In which block.
         height: u64,
+        /// What came later, and goes back.
+        #[serde(default)]
+        returns: Returns,
     },
     /// Expired without money.
     Expired,
@@ -193,6 +197,9 @@ impl Opening {
         Self { initiator, replaces: None, patience: Patience::default() }
     }
 }
+
+/// Payments that are looked at for whether they are the residue of a payout nobody has spoken of.
+const SILENT: usize = 4;
 
 /// How long before expiry people are warned.
 pub const WARNINGS: [SignedDuration; 2] = [SignedDuration::from_hours(24), SignedDuration::from_hours(1)];
@@ -310,10 +317,20 @@ impl Escrow {
         slot.required(&self.contract).shortfall(have)
     }
 
-    /// The settlement under way, if any.
+    /// The settlement under way, if any: the payout, or after it the return of what came late.
     pub fn settling(&self) -> Option<&Settling> {
         match &self.phase {
             Phase::Settling(settling) => Some(settling),
+            Phase::Completed { returns, .. } => returns.under_way.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub(super) fn settling_mut(&mut self) -> Option<&mut Settling> {
+        match &mut self.phase {
+            Phase::Settling(settling) => Some(settling),
+            Phase::Completed { returns, .. } => returns.under_way.as_deref_mut(),
             _ => None,
         }
     }
@@ -322,7 +339,9 @@ impl Escrow {
     pub fn payable(&self) -> bool {
         let Some(settling) = self.settling() else { return false };
         let pending = |deposit: &Deposit| !deposit.is_final && settling.awaited.contains(&deposit.output);
-        let enough = if settling.partial {
+        let enough = if settling.late {
+            self.is_worth_returning()
+        } else if settling.partial {
             self.deposits.received().and_then(|received| received.total()) > Some(Piconero::ZERO)
         } else {
             self.covered(self.deposits.received()) != PaidIn::Nothing
@@ -330,18 +349,34 @@ impl Escrow {
         enough && !self.deposits.credited().any(pending)
     }
 
-    /// What each payee is due before costs, by the outcome that stands: of what the present signing attempt is based
-    /// on, else of what is final now; once paid, of what was paid out.
+    /// What each payee is due before costs, by what is being signed; once paid, by the payout.
     pub fn shares(&self) -> Option<Result<Vec<Share>, PayoutError>> {
-        let (settling, based_on) = match &self.phase {
-            Phase::Settling(settling) => (settling, settling.basis),
-            Phase::Completed { settled, txid, .. } => {
-                (settled, settled.approval(*txid).map(|approval| approval.received))
-            }
-            _ => return None,
+        let settled = match &self.phase {
+            Phase::Completed { settled, .. } => Some(settled),
+            _ => None,
         };
-        let received = based_on.or_else(|| self.deposits.received()).unwrap_or_default();
-        Some(payout::shares(&self.contract, &received, settling.outcome, settling.authority))
+        self.settling().or(settled).map(|settling| self.shares_of(settling))
+    }
+
+    /// What each payee is due before costs, by one of the escrow's settlements: of what the transaction that was seen is based
+    /// on, else of what the present signing attempt is, else of what is final now.
+    pub fn shares_of(&self, settling: &Settling) -> Result<Vec<Share>, PayoutError> {
+        let paid = settling.paid.as_ref().filter(|_| settling.seen.is_some());
+        let based_on = paid.map(|paid| paid.received).or(settling.basis);
+        let received = based_on.or_else(|| self.received()).unwrap_or_default();
+        self.divided(settling, &received)
+    }
+
+    /// What each payee is due of these sums before costs.
+    pub(super) fn divided(
+        &self,
+        settling: &Settling,
+        received: &Received,
+    ) -> Result<Vec<Share>, PayoutError> {
+        if settling.late {
+            return payout::returned(&self.contract, received);
+        }
+        payout::shares(&self.contract, received, settling.outcome, settling.authority)
     }
 
     /// When something is due by the clock.
@@ -356,9 +391,12 @@ impl Escrow {
                 [Some(expiry), warning, answer].into_iter().flatten().min()
             }
             // Nobody is late while nobody can sign.
-            Phase::Settling(settling) => settling.rotates_at(&self.contract).filter(|_| self.payable()),
+            Phase::Settling(_) | Phase::Completed { .. } => {
+                let rotates_at = self.settling().and_then(|settling| settling.rotates_at(&self.contract));
+                rotates_at.filter(|_| self.payable())
+            }
             Phase::Disputed { .. } => answer,
-            Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => None,
+            Phase::Expired | Phase::Cancelled { .. } => None,
         }
     }
 
@@ -369,10 +407,28 @@ impl Escrow {
         [self.deposits.next_final(depth), payout].into_iter().flatten().min()
     }
 
-    /// Transactions that were seen or approved and are in no block: each may confirm or vanish.
+    /// Whether a transaction may be a payout that its cosigner sent without a word: one leaves its residue with the escrow, and that
+    /// is taken for a payment at first. What every proposal spends was there before.
+    pub fn may_be_sent(&self, txid: Hash32) -> bool {
+        let Some(settling) = self.settling().filter(|settling| settling.seen.is_none()) else { return false };
+        let came_later = |key| {
+            let spends = |made: &Proposed| made.divides.spends.contains(&key);
+            !self.has_spent(key) && settling.proposals.iter().any(|made| !spends(made))
+        };
+        self.deposits.all().iter().any(|deposit| deposit.output.tx == txid && came_later(deposit.key))
+    }
+
+    /// Transactions that were seen or approved and are in no block, each of which may confirm or vanish; and those that may be a
+    /// payout nobody has spoken of.
     pub fn unmined(&self) -> Vec<Hash32> {
-        let deposits = self.deposits.all().iter().filter(|deposit| deposit.height.is_none());
-        let mut txs: Vec<_> = deposits.map(|deposit| deposit.output.tx).collect();
+        let (mined, unmined): (Vec<&Deposit>, Vec<&Deposit>) =
+            self.deposits.all().iter().partition(|deposit| deposit.height.is_some());
+        let mut silent: Vec<_> =
+            mined.into_iter().filter(|deposit| self.may_be_sent(deposit.output.tx)).collect();
+        // The newest: whoever pays dust must not have all of it looked up again and again.
+        silent.sort_by_key(|deposit| std::cmp::Reverse(deposit.height));
+        silent.truncate(SILENT);
+        let mut txs: Vec<_> = unmined.into_iter().chain(silent).map(|deposit| deposit.output.tx).collect();
         if let Some(settling) = self.settling()
             && settling.seen.is_none_or(|seen| seen.height.is_none())
         {
@@ -392,10 +448,7 @@ impl Escrow {
             deposit.height.map(|height| if deposit.is_final { final_at(height) } else { height })
         };
         let deposits = self.deposits.all().iter().filter_map(rests_on).max();
-        let payout = match &self.phase {
-            Phase::Settling(settling) => settling.seen.and_then(|seen| seen.height),
-            _ => None,
-        };
+        let payout = self.settling().and_then(|settling| settling.seen).and_then(|seen| seen.height);
         deposits.max(payout)
     }
 
@@ -414,8 +467,10 @@ impl Escrow {
                 }
             }
             Phase::Disputed { .. } => role == Role::Arbiter,
-            Phase::Settling(settling) => self.payable() && settling.waits_for(role),
-            Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => false,
+            Phase::Settling(_) | Phase::Completed { .. } => {
+                self.payable() && self.settling().is_some_and(|settling| settling.waits_for(role))
+            }
+            Phase::Expired | Phase::Cancelled { .. } => false,
         }
     }
 

@@ -129,15 +129,33 @@ pub const LISTED: &[Row] = &[
     row(CompletedReleased, "depositSeen", CompletedReleased, "an output was seen, in the pool or in a block"),
     row(CompletedReleased, "depositLost", CompletedReleased, "an unconfirmed output vanished"),
     row(CompletedReleased, "rolledBack", CompletedReleased, "a reorganisation"),
-    row(CompletedReleased, "tip", CompletedReleased, "a deposit became final"),
+    row(CompletedReleased, "tip", CompletedReleased, "a late payment became final and goes back, or its return did"),
+    row(CompletedReleased, "sync", CompletedReleased, "a signer of the return posts signing data"),
+    row(CompletedReleased, "propose", CompletedReleased, "the proposer signs the return"),
+    row(CompletedReleased, "approve", CompletedReleased, "the cosigner completes it"),
+    row(CompletedReleased, "payoutSeen", CompletedReleased, "the return is in the pool or in a block; one that pays something else is void"),
+    row(CompletedReleased, "payoutLost", CompletedReleased, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedReleased, "timer", CompletedReleased, "the turn of the return's signers is over; the next pair is asked"),
     row(CompletedRefunded, "depositSeen", CompletedRefunded, "an output was seen, in the pool or in a block"),
     row(CompletedRefunded, "depositLost", CompletedRefunded, "an unconfirmed output vanished"),
     row(CompletedRefunded, "rolledBack", CompletedRefunded, "a reorganisation"),
-    row(CompletedRefunded, "tip", CompletedRefunded, "a deposit became final"),
+    row(CompletedRefunded, "tip", CompletedRefunded, "a late payment became final and goes back, or its return did"),
+    row(CompletedRefunded, "sync", CompletedRefunded, "a signer of the return posts signing data"),
+    row(CompletedRefunded, "propose", CompletedRefunded, "the proposer signs the return"),
+    row(CompletedRefunded, "approve", CompletedRefunded, "the cosigner completes it"),
+    row(CompletedRefunded, "payoutSeen", CompletedRefunded, "the return is in the pool or in a block; one that pays something else is void"),
+    row(CompletedRefunded, "payoutLost", CompletedRefunded, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedRefunded, "timer", CompletedRefunded, "the turn of the return's signers is over; the next pair is asked"),
     row(CompletedSplit, "depositSeen", CompletedSplit, "an output was seen, in the pool or in a block"),
     row(CompletedSplit, "depositLost", CompletedSplit, "an unconfirmed output vanished"),
     row(CompletedSplit, "rolledBack", CompletedSplit, "a reorganisation"),
-    row(CompletedSplit, "tip", CompletedSplit, "a deposit became final"),
+    row(CompletedSplit, "tip", CompletedSplit, "a late payment became final and goes back, or its return did"),
+    row(CompletedSplit, "sync", CompletedSplit, "a signer of the return posts signing data"),
+    row(CompletedSplit, "propose", CompletedSplit, "the proposer signs the return"),
+    row(CompletedSplit, "approve", CompletedSplit, "the cosigner completes it"),
+    row(CompletedSplit, "payoutSeen", CompletedSplit, "the return is in the pool or in a block; one that pays something else is void"),
+    row(CompletedSplit, "payoutLost", CompletedSplit, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedSplit, "timer", CompletedSplit, "the turn of the return's signers is over; the next pair is asked"),
     row(Expired, "depositSeen", TimelockDefaultTriggered, "money had been on its way: it goes back"),
     row(Expired, "depositSeen", Expired, "an output that is not credited"),
     row(Expired, "depositLost", Expired, "an unconfirmed output vanished"),
@@ -245,5 +263,8 @@ const DEADLINES: &str = "
 - **An approved payout** is given up when it is in neither pool nor chain 60 seconds after its approval, or when its keys
   prove that it pays something else.
 - **Over.** Money that reaches an escrow which expired or was deleted without any goes back to the buyer's and the seller's
-  payout addresses. Money after a completed payout is recorded and does not reopen the escrow.
+  payout addresses. Money that comes after the payout, and is more than the network fee may be, goes back whole: what
+  was paid in as payment or buyer's deposit to the buyer, as seller's deposit to the seller. The escrow stays completed;
+  any two sign the return as they signed the payout, and the numbers of attempts go on. It is given back eight times to each
+  trader at most; what comes later is recorded and stays, and what comes when the server has ceased to watch is not seen.
 ";

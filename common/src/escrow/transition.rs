@@ -102,6 +102,7 @@ pub fn apply(escrow: &Escrow, event: &Event, now: Timestamp) -> Result<Applied, 
         Event::Outage { seconds } => (escrow.put_off(*seconds, now).ok_or(Rejected::NotDue)?, Vec::new()),
         Event::Delete { by } => (delete(escrow, *by)?, Vec::new()),
     };
+    next.return_late(now);
     rebase(escrow, &mut next, now);
     next.await_anew(escrow.asked(), now);
     effects.extend(consequences(escrow, &next));
@@ -110,7 +111,7 @@ pub fn apply(escrow: &Escrow, event: &Event, now: Timestamp) -> Result<Applied, 
 
 /// Keeps a settlement in step with the deposits it rests on, whatever event moved them.
 fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
-    let Phase::Settling(settling) = &next.phase else { return };
+    let Some(settling) = next.settling() else { return };
     let mut settling = settling.clone();
     let begins = before.settling().is_none();
     // What was final, and what took the place of something that would be missed: not of what is so small that anybody could
@@ -124,10 +125,12 @@ fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
     let replaces = |deposit: &Deposit| {
         before.deposits.all().iter().any(|known| known.key == deposit.key && missed(known))
     };
-    let pending = next.deposits.credited().filter(|deposit| !deposit.is_final);
+    // What goes back waits for nothing that has yet to come: that goes back later.
+    let begins = begins && !settling.late;
+    let pending = next.undivided().filter(|deposit| !deposit.is_final);
     let pending = pending.filter(|deposit| begins || was_final(deposit.output) || replaces(deposit));
     let awaited: Vec<_> = pending.map(|deposit| deposit.output).collect();
-    let mut finals = before.deposits.credited().filter(|deposit| deposit.is_final);
+    let mut finals = before.undivided().filter(|deposit| deposit.is_final);
     let shaken = finals.any(|known| {
         next.deposits.get(known.output).is_none_or(|now| !now.is_final || now.refused.is_some())
     });
@@ -140,11 +143,11 @@ fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
     if shaken && let Some(anew) = settling.undermined() {
         settling = anew;
     }
-    next.phase = Phase::Settling(settling);
+    *next = with_settling(next, settling);
     // The signers' time runs from the moment at which they can sign.
     if next.payable()
         && !before.payable()
-        && let Phase::Settling(settling) = &mut next.phase
+        && let Some(settling) = next.settling_mut()
     {
         settling.attempt_since = now;
     }
@@ -173,7 +176,12 @@ fn consequences(before: &Escrow, after: &Escrow) -> Vec<Effect> {
 }
 
 pub(super) fn with_settling(escrow: &Escrow, settling: Settling) -> Escrow {
-    Escrow { phase: Phase::Settling(settling), ..escrow.clone() }
+    let mut next = escrow.clone();
+    match &mut next.phase {
+        Phase::Completed { returns, .. } => returns.under_way = Some(Box::new(settling)),
+        phase => *phase = Phase::Settling(settling),
+    }
+    next
 }
 
 fn statement(escrow: &Escrow, signed: &SignedStatement, now: Timestamp) -> Result<Applied, Rejected> {
@@ -210,8 +218,8 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
         let taken = settling.take(role, act, hash, escrow.payable(), now);
         let mut next = taken.ok_or(Rejected::WrongState(status))??;
         if next.basis.is_none() && !next.syncs.is_empty() {
-            next.basis = escrow.deposits.received();
-            next.spends = escrow.deposits.final_keys();
+            next.basis = escrow.received();
+            next.spends = escrow.final_keys();
         }
         return Ok((with_settling(escrow, next), Vec::new()));
     }
@@ -306,9 +314,12 @@ fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
             let expires_at = escrow.contract.expires_at;
             Ok((next, vec![Effect::Notify(Notice::ExpiryWarning { expires_at })]))
         }
-        Phase::Settling(settling) => Ok((with_settling(escrow, settling.rotate(now)), Vec::new())),
+        Phase::Settling(_) | Phase::Completed { .. } => {
+            let settling = escrow.settling().ok_or(Rejected::NotDue)?;
+            Ok((with_settling(escrow, settling.rotate(now)), Vec::new()))
+        }
         Phase::Disputed { .. } => Ok(overdue(escrow, now)),
-        Phase::Completed { .. } | Phase::Expired | Phase::Cancelled { .. } => Err(Rejected::NotDue),
+        Phase::Expired | Phase::Cancelled { .. } => Err(Rejected::NotDue),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::escrow::history::{By, Told};
 use crate::escrow::outcome::{Authority, Outcome};
 use crate::escrow::payout::Share;
 use crate::escrow::record::{Beginning, Entry};
+use crate::escrow::returns::Returned;
 use crate::escrow::settling::{Approval, OnChain, Proposal, Settling};
 use crate::escrow::setup::Stage;
 use crate::escrow::state::{CalledOff, Escrow, Phase, Status};
@@ -203,6 +204,13 @@ pub struct EscrowView {
     pub disputed_by: Option<Role>,
     /// The payout, once an outcome stands.
     pub payout: Option<PayoutView>,
+    /// What came after the payout and is on its way back to who paid it; `outcome` and `authority` say who is asked to sign first,
+    /// and nothing else.
+    #[serde(default)]
+    pub returning: Option<PayoutView>,
+    /// What has gone back so.
+    #[serde(default)]
+    pub returned: Vec<Returned>,
     /// Height of the newest block the server knows.
     pub tip: u64,
 }
@@ -330,10 +338,12 @@ fn confirmations(height: Option<u64>, tip: u64) -> u64 {
 impl EscrowView {
     /// The view of an escrow at a version and a tip height.
     pub fn of(escrow: &Escrow, version: i64, tip: u64) -> Self {
-        let payout = match &escrow.phase {
-            Phase::Settling(settling) | Phase::Completed { settled: settling, .. } => Some(settling),
-            _ => None,
+        let (payout, returns) = match &escrow.phase {
+            Phase::Settling(settling) => (Some(settling), None),
+            Phase::Completed { settled, returns, .. } => (Some(settled), Some(returns)),
+            _ => (None, None),
         };
+        let of = |settling: &Settling| PayoutView::of(escrow, settling, tip);
         let disputed_by = match &escrow.phase {
             Phase::Disputed { by, .. } => Some(*by),
             _ => None,
@@ -373,7 +383,9 @@ impl EscrowView {
                 .map(|(role, outcome)| OfferView { role: *role, outcome: *outcome })
                 .collect(),
             disputed_by,
-            payout: payout.map(|settling| PayoutView::of(escrow, settling, tip)),
+            payout: payout.map(of),
+            returning: returns.and_then(|returns| returns.under_way.as_deref()).map(of),
+            returned: returns.map(|returns| returns.done.clone()).unwrap_or_default(),
             tip,
         }
     }
@@ -419,12 +431,13 @@ impl PayoutView {
         Self {
             outcome: settling.outcome,
             authority: settling.authority,
-            shares: escrow.shares().and_then(Result::ok).unwrap_or_default(),
-            spends: match settling.basis {
-                Some(_) => settling.spends.clone(),
-                None => escrow.deposits.final_keys(),
+            shares: escrow.shares_of(settling).unwrap_or_default(),
+            spends: match (&settling.paid, settling.basis) {
+                (Some(paid), _) if settling.seen.is_some() => paid.spends.clone(),
+                (_, Some(_)) => settling.spends.clone(),
+                _ => escrow.final_keys(),
             },
-            payable: escrow.payable(),
+            payable: escrow.payable() && escrow.settling() == Some(settling),
             attempt: settling.attempt,
             proposer,
             cosigner,

@@ -133,6 +133,9 @@ pub struct EscrowItem {
     pub waiting_for_me: bool,
     /// What is being confirmed by blocks.
     pub progress: Option<Progress>,
+    /// Whether something that came after the payout is on its way back.
+    #[serde(default)]
+    pub returning: bool,
 }
 
 impl EscrowItem {
@@ -154,6 +157,7 @@ impl EscrowItem {
             expires_at: contract.expires_at,
             waiting_for_me: escrow.waits_for(role),
             progress: EscrowView::of(escrow, version, tip).progress(),
+            returning: escrow.status().is_over() && escrow.settling().is_some(),
         }
     }
 }
@@ -186,7 +190,8 @@ impl EscrowView {
             let confirmations = u32::try_from(have).unwrap_or(u32::MAX).min(needed);
             Progress { of, confirmations, needed }
         };
-        if let Some(payout) = self.payout.as_ref().filter(|payout| payout.seen.is_some()) {
+        let payout = self.returning.as_ref().or(self.payout.as_ref());
+        if let Some(payout) = payout.filter(|payout| payout.seen.is_some()) {
             let needed = self.contract.finality_depth;
             return Some(progress(Confirming::Payout, payout.confirmations, needed));
         }

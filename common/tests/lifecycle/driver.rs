@@ -120,8 +120,8 @@ fn said(signed: SignedStatement) -> Event {
 /// What somebody honest would do next.
 fn likely(sim: &mut Sim, dice: &mut Dice) -> Option<Event> {
     let say = |sim: &Sim, role, act| Some(said(sim.sign(role, act)));
-    match &sim.escrow.phase {
-        Phase::Open { .. } if !sim.escrow.is_ready() => {
+    match (&sim.escrow.phase, sim.escrow.settling()) {
+        (Phase::Open { .. }, _) if !sim.escrow.is_ready() => {
             let role = dice.pick(&Role::ALL);
             match sim.escrow.setup.owes(role)? {
                 Owed::Acceptance => say(sim, role, Act::Accept {}),
@@ -129,7 +129,7 @@ fn likely(sim: &mut Sim, dice: &mut Dice) -> Option<Event> {
                 Owed::Attestation => say(sim, role, sim.attest(sim.address())),
             }
         }
-        Phase::Settling(settling) if settling.approved => {
+        (_, Some(settling)) if settling.approved => {
             let seen = settling.seen;
             match (seen, dice.roll(3)) {
                 (Some(seen), 0) if seen.height.is_some() => {
@@ -139,7 +139,7 @@ fn likely(sim: &mut Sim, dice: &mut Dice) -> Option<Event> {
                 _ => Some(payout(sim, dice)),
             }
         }
-        Phase::Settling(settling) if sim.escrow.payable() => {
+        (_, Some(settling)) if sim.escrow.payable() => {
             let (proposer, cosigner) = settling.signers();
             let missing = [proposer, cosigner].into_iter().find(|role| settling.sync_of(*role).is_none());
             match (missing, &settling.proposal) {
@@ -263,8 +263,12 @@ fn payout(sim: &mut Sim, dice: &mut Dice) -> Event {
     let right = sim.escrow.settling().and_then(|settling| {
         let approval = settling.approval(txid)?;
         let mut based = sim.clone();
-        let Phase::Settling(there) = &mut based.escrow.phase else { return None };
-        there.basis = Some(approval.received);
+        let there = match &mut based.escrow.phase {
+            Phase::Settling(there) => there,
+            Phase::Completed { returns, .. } => returns.under_way.as_deref_mut()?,
+            _ => return None,
+        };
+        (there.basis, there.seen) = (Some(approval.received), None);
         Some(based.payments(Piconero(50_000_000)))
     });
     let wrong = Payments { to: Vec::new(), fee: Piconero(1) };

@@ -66,11 +66,13 @@ fn go_on(sim: &mut Sim, absent: Role, step: u32) -> bool {
                 .unwrap();
             return true;
         }
-        Phase::Settling(settling) => settling.clone(),
-        _ => return true,
+        _ => match sim.escrow.settling() {
+            Some(settling) => settling.clone(),
+            None => return true,
+        },
     };
-    let received = sim.escrow.deposits.received().unwrap().total().unwrap();
-    let payment_gone = !settling.partial && sim.escrow.paid_in() == PaidIn::Nothing;
+    let received = sim.escrow.received().unwrap().total().unwrap();
+    let payment_gone = !settling.partial && !settling.late && sim.escrow.paid_in() == PaidIn::Nothing;
     if settling.approved {
         // What was approved never shows up again.
         sim.now += SignedDuration::from_secs(60);
@@ -98,7 +100,7 @@ proptest! {
     ) {
         let (mut sim, _) = driver::lead(seed, &steps);
         let mut step = 0;
-        while !sim.status().is_over() && go_on(&mut sim, absent, step) {
+        while (!sim.status().is_over() || sim.escrow.settling().is_some()) && go_on(&mut sim, absent, step) {
             step += 1;
             prop_assert!(step < 40, "stuck: {:?}", sim.escrow.phase);
         }

@@ -303,7 +303,7 @@ impl Copies {
             height: Some(self.tip),
         };
         self.mined.push(seen);
-        let room = self.deposits.make_room(&seen, Piconero::ZERO, |_| true);
+        let room = self.deposits.make_room(&seen, Piconero::ZERO, |_| true, |_| false);
         if let Some((next, _)) = room.sight(&seen, Piconero::ZERO) {
             self.deposits = next;
         }

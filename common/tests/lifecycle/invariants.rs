@@ -27,6 +27,7 @@ pub fn check(sim: &Sim, outcome: &mut Option<Outcome>) {
     finality(sim);
     wake_ups(sim);
     chain_watch(sim);
+    paid_once(&sim.escrow);
     bounds(&sim.escrow);
 }
 
@@ -45,7 +46,7 @@ fn finality(sim: &Sim) {
         assert!(matches!(deposit.refused, None | Some(Refusal::DuplicateKey)));
     }
     if escrow.payable() && !sim.settling().approved {
-        let received = escrow.deposits.received().unwrap();
+        let received = escrow.received().unwrap();
         let basis = sim.settling().basis.unwrap_or(received);
         assert!(
             basis.payment <= received.payment
@@ -85,12 +86,25 @@ fn chain_watch(sim: &Sim) {
     for txid in escrow.unmined() {
         let deposit = escrow.deposits.all().iter().find(|deposit| deposit.output.tx == txid);
         match deposit {
+            Some(deposit) if deposit.height.is_some() => assert!(escrow.may_be_sent(txid)),
             Some(deposit) => {
                 assert!(apply(escrow, &Event::DepositLost { output: deposit.output }, sim.now).is_ok());
             }
             None => assert!(sim.settling().approval(txid).is_some()),
         }
     }
+}
+
+/// No output is paid out twice: what the payout and each return spend, and what is being signed for, have nothing in common.
+fn paid_once(escrow: &Escrow) {
+    let Phase::Completed { settled, returns, .. } = &escrow.phase else { return };
+    let done = returns.done.iter().flat_map(|returned| &returned.paid.spends);
+    let under_way = returns.under_way.iter().flat_map(|settling| &settling.spends);
+    let all: Vec<_> =
+        settled.paid.iter().flat_map(|paid| &paid.spends).chain(done).chain(under_way).collect();
+    let distinct: std::collections::BTreeSet<_> = all.iter().map(|key| key.0).collect();
+    assert_eq!(distinct.len(), all.len(), "{returns:?}");
+    assert!(settled.paid.is_some());
 }
 
 fn bounds(escrow: &Escrow) {

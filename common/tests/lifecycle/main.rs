@@ -9,6 +9,7 @@ mod floods;
 mod hostile;
 mod invariants;
 mod payouts;
+mod returns;
 mod rows;
 mod transcripts;
 mod waits;

@@ -9,7 +9,7 @@ use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::table::{LISTED, markdown};
 use aegis_common::role::Role;
-use aegis_common::testing::{Sim, contract};
+use aegis_common::testing::{Sim, contract, hash};
 
 use crate::driver::{Dice, Seen, run};
 use crate::invariants::rows;
@@ -77,6 +77,7 @@ fn rare() -> Vec<Seen> {
         sim.pay();
         moved(&mut sim, 0);
         sim.mine(20);
+        returned(&mut sim);
         sim.rewind(1_001).unwrap();
         let output = sim.escrow.deposits.all()[0].output;
         sim.apply(Event::DepositLost { output }).unwrap();
@@ -138,6 +139,23 @@ fn rare() -> Vec<Seen> {
     sim.see(late).unwrap();
     all.extend(rows(&sim));
     all
+}
+
+/// Money comes after the payout and goes back: signed by those who are asked second, lost once, seen, final.
+fn returned(sim: &mut Sim) {
+    let fee = Piconero(50_000_000);
+    sim.fund(Slot::Payment, Piconero::XMR);
+    sim.mine(20);
+    sim.wake().unwrap();
+    sim.signed(hash("lost"), fee);
+    sim.now += aegis_common::time::SignedDuration::from_secs(61);
+    sim.apply(Event::PayoutLost { txid: hash("lost") }).unwrap();
+    sim.signed(hash("return"), fee);
+    let payments = sim.payments(fee);
+    sim.tip += 1;
+    let height = Some(sim.tip);
+    sim.apply(Event::PayoutSeen { txid: hash("return"), height, payments }).unwrap();
+    sim.mine(20);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::time::{Timestamp, to_millis};
 use aegis_common::username::is_username;
 use aegis_common::wire::account::{BackupView, bounds};
+use aegis_common::wire::list::EscrowItem;
 use clap::{Args, Subcommand};
 
 use super::{Context, output, secrets};
@@ -219,7 +220,8 @@ async fn finished(desk: &Desk) -> Result<BTreeSet<String>, EngineError> {
     let known = desk.known()?;
     let mut over = BTreeSet::new();
     let listed = desk.client.escrows_where(&[("status", "over".to_owned())], MAX_ESCROWS).await?;
-    for view in listed.iter().filter(|view| view.status.is_over() && known.contains(&view.id)) {
+    let is_done = |view: &&EscrowItem| view.status.is_over() && !view.returning && known.contains(&view.id);
+    for view in listed.iter().filter(is_done) {
         // It may have ended while nobody looked.
         if settled.contains(&view.id) || desk.hold(view.id).await.is_ok_and(|held| held.book.may_be_over()) {
             over.insert(book_path(view.id));

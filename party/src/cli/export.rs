@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aegis_common::code::Code;
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::record::Record;
+use aegis_common::escrow::returns::Returned;
 use aegis_common::escrow::state::{Escrow, Phase};
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
@@ -173,6 +174,7 @@ pub fn verify(context: &Context, path: &Path) -> Result<(), EngineError> {
         "entries": record.journal.len(),
         "statements": statements,
         "assignment": assignment.is_some(),
+        "returned": returned(&escrow),
     });
     output::result(context.json, &document, || {
         story(&escrow, (record.journal.len(), statements), assignment.is_some())
@@ -201,10 +203,21 @@ fn story(escrow: &Escrow, (entries, statements): (usize, usize), assignment: boo
         text += "the arbiter is the one whom the rule of assignment gives\n";
     }
     let _ = write!(text, "it stands at {}", escrow.status());
-    if let Phase::Completed { settled, txid, height } = &escrow.phase {
+    if let Phase::Completed { settled, txid, height, .. } = &escrow.phase {
         let _ = write!(text, ", by {:?}: transaction {txid} in block {height}", settled.authority);
+    }
+    for Returned { txid, height, .. } in returned(escrow) {
+        let _ = write!(text, "\nwhat came after that went back: transaction {txid} in block {height}");
     }
     text += "\nThe server's word alone: what the chain held, what the time was, and that nothing was said since.\n\
              Compare the fingerprints with those you know.";
     text
+}
+
+/// What came after the payout and has gone back.
+fn returned(escrow: &Escrow) -> &[Returned] {
+    match &escrow.phase {
+        Phase::Completed { returns, .. } => &returns.done,
+        _ => &[],
+    }
 }

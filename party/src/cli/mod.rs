@@ -168,7 +168,7 @@ enum Command {
     Rule(trade::Rule),
     /// Delete an escrow that you made, before money has come.
     Delete(Which),
-    /// Agree to sign the payout that stands: shows how it ends, by whose word, and what you get.
+    /// Agree to sign the payout that stands, or the return of what came after it: shows how it ends, by whose word, and what you get.
     Consent {
         #[command(flatten)]
         which: Which,

@@ -29,14 +29,15 @@ pub async fn status(context: &Context, which: Which, watch: bool) -> Result<(), 
         let waiting: Vec<_> = view.setup.waiting_for.iter().map(ToString::to_string).collect();
         let waiting = (!waiting.is_empty()).then(|| format!("waiting for {}", waiting.join(", ")));
         let progress = view.progress().map(|progress| progress_text(&progress));
-        let lines = [Some(view.status.to_string()), waiting, progress];
+        let returning = view.returning.as_ref().map(|_| "what came after the payout goes back".to_owned());
+        let lines = [Some(view.status.to_string()), waiting, returning, progress];
         let text = lines.into_iter().flatten().collect::<Vec<_>>().join("; ");
         if text != last {
             let document = serde_json::json!({"id": view.id, "status": view.status, "text": text});
             output::result(context.json, &document, || text.clone());
             last = text;
         }
-        if !watch || view.status.is_over() {
+        if !watch || (view.status.is_over() && view.returning.is_none()) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_secs(2)).await;

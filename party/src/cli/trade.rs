@@ -10,7 +10,7 @@ use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::statement::{Act, SignedStatement};
 use aegis_common::ids::EscrowId;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
-use aegis_common::wire::escrow::CreateEscrowRequest;
+use aegis_common::wire::escrow::{CreateEscrowRequest, PayoutView};
 use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
@@ -326,6 +326,9 @@ pub async fn consent(
 ) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
+    if let Some(returning) = held.view.returning.clone() {
+        return give_back(context, &desk, held, &returning, yes).await;
+    }
     let none = || EngineError::Person("no outcome stands yet".to_owned());
     let payout = held.view.payout.clone().ok_or_else(none)?;
     // What the person reads must follow from the signed statements: the server could name a friendlier word.
@@ -367,6 +370,32 @@ pub async fn consent(
     output::result(context.json, &document, || {
         format!("consented: {}", terms::outcome(payout.outcome, payout.authority))
     });
+    Ok(())
+}
+
+/// Agrees to give back what came after the payout. Before anything is signed the payout is proven all the same.
+async fn give_back(
+    context: &Context,
+    desk: &Desk,
+    mut held: Held<'_>,
+    returning: &PayoutView,
+    yes: bool,
+) -> Result<(), EngineError> {
+    let id = held.book.contract.escrow_id;
+    if !yes && !context.json {
+        let text = terms::returned(&held.book.contract, &returning.shares);
+        drop(held);
+        let question =
+            "Give it back? The amounts are the server's word, and checked before anything is signed.";
+        if !tokio::task::block_in_place(|| output::agreed(&text, question)) {
+            return Err(EngineError::Person("not consented".to_owned()));
+        }
+        held = desk.hold(id).await?;
+    }
+    held.book.give_back.clone_from(&returning.spends);
+    held.save()?;
+    let document = serde_json::json!({"id": id, "givenBack": returning.spends});
+    output::result(context.json, &document, || "consented: what came after the payout goes back".to_owned());
     Ok(())
 }
 

@@ -112,6 +112,17 @@ impl Engine {
         session: &mut Session<'_>,
         named: Option<&[Key32]>,
     ) -> Result<Holdings, EngineError> {
+        self.holdings_below(held, session, named, u64::MAX).await
+    }
+
+    /// The same as it was below a height.
+    pub(super) async fn holdings_below(
+        &self,
+        held: &Held<'_>,
+        session: &mut Session<'_>,
+        named: Option<&[Key32]>,
+        height: u64,
+    ) -> Result<Holdings, EngineError> {
         session.refresh().await?;
         // The wallet's height is one above the newest block's.
         let tip = session.height().await?.saturating_sub(1);
@@ -121,7 +132,8 @@ impl Engine {
                 && output.amount >= contract.dust_limit
                 && tip >= final_at(output.block_height, contract.finality_depth)
         };
-        let incoming = session.incoming().await?;
+        let mut incoming = session.incoming().await?;
+        incoming.retain(|output| output.block_height < height);
         let paid_at = session.paid_at().await?;
         let slot_of = |output: &IncomingTransfer| Slot::of_subaddress(output.subaddr_index.minor);
         let seen = incoming.iter().filter_map(|output| Some((slot_of(output)?, output.amount))).collect();

@@ -5,6 +5,7 @@
 //! run ──► Engine ─ for each escrow: sync, then what is owed:
 //!             setup   acceptance · rounds 1-3 · attestation
 //!             payout  export · propose · approve · submit
+//!             returns the same for what came later, once the payout is proven
 //! ```
 //!
 //! Every output of the wallet is sealed in the book before it is sent, and sent until the transcript shows it, so the
@@ -16,6 +17,7 @@ mod holdings;
 pub mod payout;
 pub mod prekeys;
 mod proposal;
+mod returns;
 pub mod run;
 pub mod setup;
 pub mod terms;

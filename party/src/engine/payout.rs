@@ -2,9 +2,12 @@
 //!
 //! The outcome comes from the signed statements and this participant's own clock, the amounts from its own wallet,
 //! the shares from the contract. The server only says whose turn it is.
+//!
+//! What comes after the payout goes back in the same way ([`super::returns`]).
 
 use aegis_common::address::AddressKind;
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, PayoutError, Share};
@@ -17,6 +20,7 @@ use super::EngineError;
 use super::desk::Held;
 use super::holdings::Holdings;
 use super::proposal::{Cost, Terms};
+use super::returns::bounded;
 use super::run::Engine;
 use super::setup::Progress;
 use super::terms;
@@ -31,14 +35,19 @@ const PRIORITY: Priority = Priority::Low;
 
 /// What this participant may sign.
 struct Agreed {
-    outcome: Outcome,
+    /// How the escrow ends; none for the return of what came after that.
+    outcome: Option<Outcome>,
+    /// With the bounds that are held.
+    contract: Contract,
     shares: Vec<Share>,
 }
 
 impl Engine {
     /// Does what this participant owes the payout.
     pub async fn step_payout(&self, held: &mut Held<'_>) -> Result<Progress, EngineError> {
-        let Some(view) = held.view.payout.clone().filter(|view| view.payable) else {
+        let is_late = held.view.status.is_over();
+        let view = if is_late { held.view.returning.clone() } else { held.view.payout.clone() };
+        let Some(view) = view.filter(|view| view.payable) else {
             return Ok(Progress::Nothing);
         };
         let role = held.book.role;
@@ -54,6 +63,15 @@ impl Engine {
         let holdings = self.holdings(held, &mut session, Some(&view.spends)).await?;
         if holdings.counted.len() != view.spends.len() {
             return Ok(Progress::Asks("your own wallet does not see all deposits as final yet".to_owned()));
+        }
+        if is_late {
+            if let Some(asks) = self.hinders_return(held, &mut session, &view).await? {
+                return Ok(asks);
+            }
+            let shares = payout::returned(&held.book.contract, &holdings.received)?;
+            let contract = bounded(&held.book.contract, self.estimate(&shares, &holdings).await?);
+            let agreed = Agreed { outcome: None, contract, shares };
+            return self.sign(held, session, &view, &agreed, &holdings).await;
         }
         let Authorised { outcome, authority } = match self.agree(held, &view, &holdings)? {
             Ok(authorised) => authorised,
@@ -79,7 +97,20 @@ impl Engine {
             }
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
-        let agreed = Agreed { outcome, shares };
+        let agreed = Agreed { outcome: Some(outcome), contract: held.book.contract.clone(), shares };
+        self.sign(held, session, &view, &agreed, &holdings).await
+    }
+
+    /// The steps of one signing attempt.
+    async fn sign(
+        &self,
+        held: &mut Held<'_>,
+        mut session: Session<'_>,
+        view: &PayoutView,
+        agreed: &Agreed,
+        holdings: &Holdings,
+    ) -> Result<Progress, EngineError> {
+        let role = held.book.role;
         let synced = |act: &Act| matches!(act, Act::Sync { attempt, .. } if *attempt == view.attempt);
         let synced = held.book.find(role, synced).is_some();
         if view.shares != agreed.shares {
@@ -87,17 +118,17 @@ impl Engine {
             return Err(Fault::Payout(why.to_owned()).into());
         }
         if !synced {
-            return self.sync(held, session, &view, view.attempt).await;
+            return self.sync(held, session, view, view.attempt).await;
         }
         let result = if role == view.proposer {
-            self.propose(held, &mut session, &view, &agreed, &holdings).await
+            self.propose(held, &mut session, view, agreed, holdings).await
         } else {
-            self.approve(held, &mut session, &view, &agreed, &holdings).await
+            self.approve(held, &mut session, view, agreed, holdings).await
         };
         match result {
             Err(EngineError::Wallet(error)) if is_stale(&error) => {
                 let next = next(view.attempt)?;
-                Ok(match self.sync(held, session, &view, next).await? {
+                Ok(match self.sync(held, session, view, next).await? {
                     Progress::Did(_) => Progress::Did(format!(
                         "signing data was stale ({error}); began signing attempt {next}"
                     )),
@@ -149,9 +180,9 @@ impl Engine {
 
     /// Binds this participant to the outcome, durably, right before its signature and not earlier: exported signing data
     /// binds nobody, and a dispute that arrives after it must still be ruled on and paid.
-    fn bind(held: &mut Held<'_>, outcome: Outcome) -> Result<(), EngineError> {
-        if held.book.outcome.is_none() {
-            held.book.outcome = Some(outcome);
+    fn bind(held: &mut Held<'_>, outcome: Option<Outcome>) -> Result<(), EngineError> {
+        if held.book.outcome.is_none() && outcome.is_some() {
+            held.book.outcome = outcome;
             held.save()?;
         }
         Ok(())
@@ -225,13 +256,24 @@ impl Engine {
         Self::bind(held, agreed.outcome)?;
         session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
         let made = self.build(session, &agreed.shares, holdings).await?;
-        let terms = Self::terms(held, session, agreed, holdings).await?;
+        let terms = Self::terms(session, agreed, holdings).await?;
         let Cost { fee, residue } = terms.check(&session.describe(&made.txset).await?, made.tx_keys.len())?;
         let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
         let (attempt, built_on) = (view.attempt, [own, others]);
         let act = Act::Propose { attempt, built_on, txset: made.txset, tx_keys, fee, residue };
         held.say(act, None).await?;
         Ok(Progress::Did(format!("proposed the payout, fee {} XMR", fee.xmr())))
+    }
+
+    /// What a transaction that pays these should cost.
+    async fn estimate(&self, shares: &[Share], holdings: &Holdings) -> Result<Piconero, EngineError> {
+        let shape = TxShape {
+            inputs: holdings.counted.len() as u64,
+            recipients: shares.len() as u64,
+            subaddresses: shares.iter().any(|share| share.address.kind == AddressKind::Subaddress),
+        };
+        let rate = self.daemon.fee_rate(PRIORITY).await?;
+        Ok(estimate_fee(shape, rate).ok_or(PayoutError::NotPayable)?)
     }
 
     /// A transfer whose amounts are net of more than it can cost, so that a small residue returns to the escrow: a payout
@@ -242,13 +284,7 @@ impl Engine {
         shares: &[Share],
         holdings: &Holdings,
     ) -> Result<MadeTxset, EngineError> {
-        let shape = TxShape {
-            inputs: holdings.counted.len() as u64,
-            recipients: shares.len() as u64,
-            subaddresses: shares.iter().any(|share| share.address.kind == AddressKind::Subaddress),
-        };
-        let rate = self.daemon.fee_rate(PRIORITY).await?;
-        let most = estimate_fee(shape, rate).and_then(|fee| fee.checked_add(Piconero(1)));
+        let most = self.estimate(shares, holdings).await?.checked_add(Piconero(1));
         let lines = payout::net(shares, most.ok_or(PayoutError::NotPayable)?)?;
         let to: Vec<_> =
             lines.iter().map(|share| Destination { address: share.address, amount: share.amount }).collect();
@@ -257,14 +293,13 @@ impl Engine {
 
     /// What a transaction is held against.
     async fn terms<'a>(
-        held: &'a Held<'_>,
         session: &mut Session<'_>,
         agreed: &'a Agreed,
         holdings: &Holdings,
     ) -> Result<Terms<'a>, EngineError> {
         let [escrow, ..] = session.addresses().await?;
         let total = holdings.received.total().ok_or(PayoutError::NotPayable)?;
-        Ok(Terms { contract: &held.book.contract, shares: &agreed.shares, total, escrow })
+        Ok(Terms { contract: &agreed.contract, shares: &agreed.shares, total, escrow })
     }
 
     async fn approve(
@@ -299,7 +334,7 @@ impl Engine {
                 session.import(&[&info]).await?;
                 // A wallet that once left an output out would not sign for it.
                 session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
-                let terms = Self::terms(held, session, agreed, holdings).await?;
+                let terms = Self::terms(session, agreed, holdings).await?;
                 let cost = terms.check(&session.describe(&txset).await?, tx_keys.len())?;
                 if cost != (Cost { fee, residue }) {
                     let why = "the proposal states another fee than its transaction";

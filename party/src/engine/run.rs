@@ -167,7 +167,7 @@ impl Engine {
             if let Some(progress) = &view.progress {
                 say("progress", progress_text(progress), None);
             }
-            if view.status.is_over() {
+            if view.status.is_over() && !view.returning {
                 continue;
             }
             for _ in 0..STEPS_IN_A_ROW {

@@ -56,6 +56,16 @@ pub fn outcome(outcome: Outcome, authority: Authority) -> String {
 
 /// A payout in words, before fees: what each address gets.
 pub fn payout(contract: &Contract, ends: Outcome, authority: Authority, shares: &[Share]) -> String {
+    [outcome(ends, authority)].into_iter().chain(lines(contract, shares)).collect::<Vec<_>>().join("\n")
+}
+
+/// The return of what came after the payout, in words.
+pub fn returned(contract: &Contract, shares: &[Share]) -> String {
+    let what = "what came after the payout goes back to who paid it".to_owned();
+    [what].into_iter().chain(lines(contract, shares)).collect::<Vec<_>>().join("\n")
+}
+
+fn lines(contract: &Contract, shares: &[Share]) -> Vec<String> {
     let name = |share: &Share| {
         let role = Role::ALL.into_iter().find(|role| contract.party(*role).payout_address == share.address);
         role.map_or_else(|| "platform".to_owned(), |role| role.to_string())
@@ -68,7 +78,7 @@ pub fn payout(contract: &Contract, ends: Outcome, authority: Authority, shares: 
             share.address
         )
     });
-    [outcome(ends, authority)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    lines.collect()
 }
 
 /// The terms in words, with how far the others' keys are known.

@@ -110,17 +110,11 @@ impl WalletRpc {
         params: Value,
         limits: Limits,
     ) -> Result<R, WalletError> {
-        let mut challenge = self.challenge.lock().await;
-        let exchange = self.exchange(method, params, limits.bytes, &mut challenge);
-        let Ok(bytes) = timeout(limits.timeout, exchange).await else {
-            // The connection went with the cancelled request, and its nonce with it.
-            *challenge = None;
-            return Err(WalletError::Timeout { method, seconds: limits.timeout.as_secs() });
-        };
-        drop(challenge);
+        let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params});
+        let bytes = self.reply(PATH, method, body, limits).await?;
         // serde_json names positions and types, never content.
         let bad = |e: serde_json::Error| WalletError::BadReply { method, detail: e.to_string() };
-        let envelope: Envelope = serde_json::from_slice(&bytes?)
+        let envelope: Envelope = serde_json::from_slice(&bytes)
             .map_err(|_| WalletError::BadReply { method, detail: "not JSON-RPC".to_owned() })?;
         match envelope {
             Envelope { error: Some(Failure { code, message }), .. } => {
@@ -131,24 +125,52 @@ impl WalletRpc {
         }
     }
 
+    /// One of a node's calls that are no JSON-RPC, named by its path.
+    pub(crate) async fn post<R: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        body: Value,
+        limits: Limits,
+    ) -> Result<R, WalletError> {
+        let bytes = self.reply(path, path, body, limits).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| WalletError::BadReply { method: path, detail: e.to_string() })
+    }
+
+    async fn reply(
+        &self,
+        path: &'static str,
+        method: &'static str,
+        body: Value,
+        limits: Limits,
+    ) -> Result<Zeroizing<Vec<u8>>, WalletError> {
+        let mut challenge = self.challenge.lock().await;
+        let body = Zeroizing::new(body.to_string());
+        let exchange = self.exchange(path, method, &body, limits.bytes, &mut challenge);
+        let Ok(bytes) = timeout(limits.timeout, exchange).await else {
+            // The connection went with the cancelled request, and its nonce with it.
+            *challenge = None;
+            return Err(WalletError::Timeout { method, seconds: limits.timeout.as_secs() });
+        };
+        bytes
+    }
+
     async fn exchange(
         &self,
+        path: &'static str,
         method: &'static str,
-        params: Value,
+        body: &str,
         limit: usize,
         challenge: &mut Option<WwwAuthenticateHeader>,
     ) -> Result<Zeroizing<Vec<u8>>, WalletError> {
-        let body = json!({"jsonrpc": "2.0", "id": "0", "method": method, "params": params}).to_string();
-        let body = Zeroizing::new(body);
+        let mut url = self.url.clone();
+        url.set_path(path);
         for attempt in 0..LOGIN_ATTEMPTS {
             // The first two belong to every login.
             tokio::time::sleep(LOGIN_PAUSE * attempt.saturating_sub(1)).await;
-            let answer = self.answer(challenge.as_mut())?;
-            let mut request = self
-                .client
-                .post(self.url.clone())
-                .header(CONTENT_TYPE, "application/json")
-                .body(body.to_string());
+            let answer = self.answer(path, challenge.as_mut())?;
+            let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/json");
+            let mut request = request.body(body.to_owned());
             if let Some(answer) = answer {
                 request = request.header(AUTHORIZATION, answer);
             }
@@ -170,12 +192,16 @@ impl WalletRpc {
         Err(WalletError::Unauthorized)
     }
 
-    fn answer(&self, challenge: Option<&mut WwwAuthenticateHeader>) -> Result<Option<String>, WalletError> {
+    fn answer(
+        &self,
+        path: &str,
+        challenge: Option<&mut WwwAuthenticateHeader>,
+    ) -> Result<Option<String>, WalletError> {
         let (Some(login), Some(challenge)) = (&self.login, challenge) else { return Ok(None) };
         let context = AuthContext::new_with_method(
             login.username.as_str(),
             login.password.expose(),
-            PATH,
+            path,
             Option::<&'static [u8]>::None,
             HttpMethod::POST,
         );

@@ -149,7 +149,7 @@ fn news(kind: &str, payload: &Value) -> Option<String> {
             Some(format!("signing attempt {attempt}: the {proposer} proposes, the {cosigner} cosigns"))
         }
         "PayoutSeen" => Some(format!("payout {}", place())),
-        "PayoutLost" | "PayoutMismatch" | "ExpiryWarning" => Some(kind.to_owned()),
+        "PayoutLost" | "PayoutMismatch" | "LatePaymentReturned" | "ExpiryWarning" => Some(kind.to_owned()),
         _ => None,
     }
 }

@@ -88,6 +88,13 @@ struct Look<'a> {
 impl Look<'_> {
     /// What there is to say about one transaction.
     async fn events(&self, txid: Hash32) -> Result<Vec<Event>, Refusal> {
+        let id = self.escrow.contract.escrow_id;
+        let proposals = self.escrow.settling().map_or(0, |settling| settling.proposals.len());
+        let waits = self.escrow.deposits.all().iter().any(|it| it.output.tx == txid && it.height.is_none());
+        let is_approved = self.escrow.settling().is_some_and(|settling| settling.approval(txid).is_some());
+        if !waits && !is_approved && self.world.is_no_residue(id, txid, proposals) {
+            return Ok(Vec::new());
+        }
         let unavailable = |error: NodeError| {
             tracing::debug!(%error, "a transaction could not be looked up");
             Refusal::Unavailable
@@ -105,12 +112,38 @@ impl Look<'_> {
             Some((_, Place::Block(_))) => return Ok(Vec::new()),
         };
         let mut events = self.about_deposits(txid, found.is_some(), height);
-        if let Some(settling) = self.escrow.settling()
-            && settling.approval(txid).is_some()
-        {
-            events.extend(self.about_payout(settling, txid, found.as_ref().map(|(tx, _)| tx), height).await?);
+        let tx = found.as_ref().map(|(tx, _)| tx);
+        match (self.escrow.settling(), tx) {
+            (Some(settling), _) if settling.approval(txid).is_some() => {
+                events.extend(self.about_payout(settling, txid, tx, height).await?);
+            }
+            (Some(settling), Some(tx)) if self.escrow.may_be_sent(txid) => {
+                let sent = self.about_silent(settling, tx, height).await?;
+                if sent.is_none() && height.is_some() {
+                    self.world.note_no_residue(id, txid, proposals);
+                }
+                events.extend(sent);
+            }
+            _ => {}
         }
         Ok(events)
+    }
+
+    /// A payment to the escrow that may be the residue of a payout: its cosigner sent it and did not say so.
+    async fn about_silent(
+        &self,
+        settling: &Settling,
+        tx: &Tx,
+        height: Option<u64>,
+    ) -> Result<Option<Event>, Refusal> {
+        let mut best: Option<Payments> = None;
+        for proposed in settling.proposals.iter().rev() {
+            let proven = self.prove(tx, proposed.hash).await?;
+            if best.as_ref().map_or(0, |best| best.to.len()) < proven.to.len() {
+                best = Some(proven);
+            }
+        }
+        Ok(best.map(|payments| Event::PayoutSeen { txid: tx.hash, height, payments }))
     }
 
     /// Whether a block is on the chain as it was followed: only then will its undoing be noticed.

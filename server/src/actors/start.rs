@@ -236,6 +236,7 @@ where
         counters: Counters::default(),
         several_servers: options.several_servers,
         patience: options.patience,
+        no_residue: Mutex::default(),
         troubles: Mutex::new(Troubles::new(Policy {
             back_off: options.back_off,
             window: options.panic_window,

@@ -1,10 +1,12 @@
 //! What every escrow's actor works with.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aegis_common::address::Network;
 use aegis_common::escrow::deadline::Patience;
+use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
 use tokio::sync::Notify;
@@ -17,6 +19,9 @@ use super::troubles::Troubles;
 use super::watched;
 use crate::chain::WatchList;
 use crate::store::{Store, StoreError};
+
+/// Payments that are known to be no residue, a megabyte of them.
+const MOST_NOTED: usize = 10_000;
 
 /// Shared by all actors of one server.
 pub(super) struct World {
@@ -32,6 +37,9 @@ pub(super) struct World {
     pub patience: Patience,
     /// Which escrows' actors panicked.
     pub troubles: Mutex<Troubles>,
+    /// Payments that are in a block and are no payout's residue, by as many proposals as there were: nothing is asked of the nodes
+    /// about them again and again.
+    pub no_residue: Mutex<HashMap<(EscrowId, Hash32), usize>>,
     /// When no server ran.
     pub outages: Outages,
     /// Another server may change the same database: nothing is refused on what is only in memory.
@@ -48,6 +56,22 @@ impl World {
     /// Which escrows' actors panicked. What is guarded is whole, whoever panicked.
     pub fn troubles(&self) -> MutexGuard<'_, Troubles> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a payment was looked up and is no residue of so many proposals.
+    pub fn is_no_residue(&self, id: EscrowId, txid: Hash32, proposals: usize) -> bool {
+        let known = self.no_residue.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(id, txid)) == Some(&proposals)
+    }
+
+    /// Notes that.
+    pub fn note_no_residue(&self, id: EscrowId, txid: Hash32, proposals: usize) {
+        let mut known = self.no_residue.lock().unwrap_or_else(PoisonError::into_inner);
+        // Looked up again is no more than that.
+        if known.len() >= MOST_NOTED {
+            known.clear();
+        }
+        known.insert((id, txid), proposals);
     }
 
     /// The block after the newest one that was followed.

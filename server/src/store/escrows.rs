@@ -337,7 +337,8 @@ impl Store {
         let found: Vec<DbUuid> = self
             .read(move |conn, _| {
                 let over = escrows::table.filter(escrows::watching).filter(escrows::status.eq_any(&over));
-                let over = over.filter(escrows::updated_at.lt(before));
+                // What came late and is being given back is watched until it is.
+                let over = over.filter(escrows::updated_at.lt(before)).filter(escrows::wake_at.is_null());
                 Ok(over.order(escrows::id).limit(page(limit)).select(escrows::id).load(conn)?)
             })
             .await?;
@@ -351,7 +352,8 @@ impl Store {
                     // An escrow that changed since it was found, by a late payment perhaps, is watched on.
                     let still = escrows::table.filter(escrows::id.eq(id)).filter(escrows::watching);
                     let still = still.filter(escrows::status.eq_any(&statuses));
-                    let still = still.filter(escrows::updated_at.lt(before));
+                    let still =
+                        still.filter(escrows::updated_at.lt(before)).filter(escrows::wake_at.is_null());
                     let changed = diesel::update(still).set(escrows::watching.eq(false)).execute(conn)?;
                     ended.extend((changed > 0).then_some(EscrowId((*id).into())));
                 }

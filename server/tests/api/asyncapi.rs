@@ -79,7 +79,8 @@ fn after(notice: Option<&Notice>) -> Option<Notice> {
         Some(Notice::SignersAsked { .. }) => Notice::PayoutSeen { txid, height: Some(9) },
         Some(Notice::PayoutSeen { .. }) => Notice::PayoutMismatch { txid },
         Some(Notice::PayoutMismatch { .. }) => Notice::PayoutLost { txid },
-        Some(Notice::PayoutLost { .. }) => return None,
+        Some(Notice::PayoutLost { .. }) => Notice::LatePaymentReturned { txid },
+        Some(Notice::LatePaymentReturned { .. }) => return None,
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aegis_common::code::Code;
 use aegis_common::escrow::deadline::Awaited;
 use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::returns::Returns;
 use aegis_common::escrow::settling::Settling;
 use aegis_common::escrow::state::{Escrow, Phase, Status};
 use aegis_common::hash::Hash32;
@@ -96,7 +97,12 @@ impl TestServer {
         let mut escrow: Escrow = serde_json::from_str(&row.snapshot).unwrap();
         let (from, now) = (row.status.clone(), self.clock.now());
         let settled = |outcome| Settling::begin(outcome, Authority::Mutual, false, now);
-        let paid = |outcome| Phase::Completed { settled: settled(outcome), txid: Hash32([7; 32]), height: 9 };
+        let paid = |outcome| Phase::Completed {
+            settled: settled(outcome),
+            txid: Hash32([7; 32]),
+            height: 9,
+            returns: Returns::default(),
+        };
         escrow.phase = match to {
             Status::CompletedReleased => paid(Outcome::Release),
             Status::CompletedRefunded => paid(Outcome::Refund),

@@ -14,10 +14,14 @@ use crate::rows::{answer, next, now, opening, parties, watched};
 pub async fn unwatching(store: &Store) {
     let people = parties(store).await;
     let mut ids = Vec::new();
-    for n in 0..4 {
+    for n in 0..5 {
         let mut commit = watched(opening(people), [8; 32]);
         if n > 0 {
             commit.escrow.status = "EXPIRED".to_owned();
+        }
+        if n == 4 {
+            // Something is waited for.
+            commit.escrow.wake_at = Some(now());
         }
         store.commit(commit.clone()).await.unwrap();
         ids.push(commit.escrow.id);
@@ -34,7 +38,7 @@ pub async fn unwatching(store: &Store) {
     assert_eq!(store.unwatch(vec!["EXPIRED", "CANCELLED"], later, 10).await.unwrap(), ids[2..3]);
     assert!(store.unwatch(vec!["EXPIRED", "CANCELLED"], later, 10).await.unwrap().is_empty());
     for (n, id) in ids.iter().enumerate() {
-        assert_eq!(store.escrow(*id).await.unwrap().unwrap().watching, [0, 3].contains(&n), "{n}");
+        assert_eq!(store.escrow(*id).await.unwrap().unwrap().watching, [0, 3, 4].contains(&n), "{n}");
     }
     // Whoever still believes it is watched does not begin the watch anew.
     let mut held = store.escrow(ids[1]).await.unwrap().unwrap();

@@ -58,6 +58,23 @@ async fn approved(
     right: bool,
     claimed: Option<Hash32>,
 ) -> Crafted {
+    let (payout, proposal) = proposed(universe, server, id, right, Piconero::ZERO).await;
+    let escrow = server.read(id).await.escrow;
+    let settling = escrow.settling().unwrap();
+    let (attempt, txid) = (settling.attempt, claimed.unwrap_or(payout.tx.hash));
+    let approve = Act::Approve { attempt, proposal, txid, txset: "7e5e".to_owned() };
+    server.say(universe, id, settling.signers().1, approve).await.unwrap();
+    payout
+}
+
+/// The payout as it is proposed, and the word that proposes it.
+async fn proposed(
+    universe: &Universe,
+    server: &Server,
+    id: EscrowId,
+    right: bool,
+    residue: Piconero,
+) -> (Crafted, Hash32) {
     let escrow = server.read(id).await.escrow;
     let settling = escrow.settling().unwrap();
     let (attempt, (proposer, cosigner)) = (settling.attempt, settling.signers());
@@ -68,9 +85,12 @@ async fn approved(
     }
     let shares = escrow.shares().unwrap().unwrap();
     let mut builder = TxBuilder::new(u64::from(attempt) + 1_000);
-    for share in payout::net(&shares, FEE).unwrap() {
+    for share in payout::net(&shares, FEE.checked_add(residue).unwrap()).unwrap() {
         let amount = if right { share.amount } else { Piconero(share.amount.0 / 2) };
         builder = builder.pay(share.address, amount);
+    }
+    if residue > Piconero::ZERO {
+        builder = builder.pay(escrow.setup.address().unwrap(), residue);
     }
     let payout = builder.build().unwrap();
     let propose = Act::Propose {
@@ -79,13 +99,10 @@ async fn approved(
         txset: "7e".to_owned(),
         tx_keys: payout.tx_keys.iter().map(|key| Hash32(*key)).collect(),
         fee: FEE,
-        residue: Piconero::ZERO,
+        residue,
     };
     let proposal = server.say(universe, id, proposer, propose).await.unwrap().statement.unwrap();
-    let txid = claimed.unwrap_or(payout.tx.hash);
-    let approve = Act::Approve { attempt, proposal, txid, txset: "7e5e".to_owned() };
-    server.say(universe, id, cosigner, approve).await.unwrap();
-    payout
+    (payout, proposal)
 }
 
 /// Every notice came once to each of the three, in the order of commits, each with an id of its own.
@@ -125,6 +142,26 @@ async fn an_escrow_lives_from_creation_to_a_ruled_split() {
     let status = server.handles.status();
     assert_eq!((status.restarted, status.loops_restarted, status.watched), (0, 0, 1));
     server.stop();
+}
+
+/// The cosigner sends it and does not say so: what it leaves with the escrow tells, in the pool or in a block.
+#[actix::test]
+async fn a_payout_that_is_sent_without_a_word_completes_the_escrow() {
+    for in_pool in [true, false] {
+        let universe = Universe::new();
+        let server = universe.start().await;
+        let id = ruled(&universe, &server).await;
+        let (payout, _) = proposed(&universe, &server, id, true, Piconero(1_000_000)).await;
+        if in_pool {
+            universe.chain.broadcast(payout.tx.clone());
+            let seen = async || server.read(id).await.escrow.settling().is_some_and(|it| it.seen.is_some());
+            until("the payout is seen in the pool", seen).await;
+        }
+        universe.chain.mine(0, 10, vec![payout.tx]);
+        reaches(&server, id, Status::CompletedSplit).await;
+        server.check_replay(id).await;
+        server.stop();
+    }
 }
 
 #[actix::test]
