@@ -13,6 +13,7 @@ use aegis_common::escrow::record::Beginning;
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase, Status};
 use aegis_common::escrow::statement::Act;
 use aegis_common::escrow::transition;
+use aegis_common::hash::Key32;
 use aegis_common::ids::{EscrowId, UserId};
 use aegis_common::reputation::{Ending, Tally};
 use aegis_common::role::Role;
@@ -38,6 +39,8 @@ struct Found {
     statements: usize,
     timers: usize,
     outages: usize,
+    /// What came after the payout and went back.
+    returned: usize,
     replaced: Vec<EscrowId>,
     /// Called off for want of an arbiter, long before expiry.
     vacant: Vec<EscrowId>,
@@ -58,10 +61,11 @@ pub async fn all(month: &Month, live: &Live) {
         assert_eq!(stored, Tally::of(user, &found.endings), "the reputation of {user}");
     }
     eprintln!(
-        "{} escrows, {:?}; {} statements, {} refused attacks, {} deadlines, {} put off, {} events to {} people, \
+        "{} escrows, {:?}; {} returned late payments, {} statements, {} refused attacks, {} deadlines, {} put off, {} events to {} people, \
          {} handed over again after {} crashes, {assigned} assignments computed again, {} places taken",
         ids.len(),
         found.by_status,
+        found.returned,
         found.statements,
         month.refused.borrow(),
         found.timers,
@@ -85,7 +89,7 @@ pub async fn all(month: &Month, live: &Live) {
     let ruled = found.endings.iter().any(|ending| ending.authority == Authority::Ruling);
     let expired = found.endings.iter().any(|ending| ending.authority == Authority::Expiry);
     assert!(ruled && expired && !found.replaced.is_empty() && !month.down.is_empty());
-    assert!(*month.refused.borrow() > 0 && found.outages > 0);
+    assert!(*month.refused.borrow() > 0 && found.outages > 0 && found.returned > 0);
 }
 
 /// Replays one escrow.
@@ -128,6 +132,9 @@ async fn one(month: &Month, live: &Live, id: EscrowId, found: &mut Found) {
     assert_eq!(row.status, escrow.status().wire());
     let last = journal.last().map_or(escrow.created_at, |entry| entry.at);
     ends_as_agreed(month, &escrow, &said, last);
+    if let Phase::Completed { returns, .. } = &escrow.phase {
+        found.returned += returns.done.len();
+    }
     let contract = &escrow.contract;
     found.cases.extend(open_since.map(|from| (arbiter, from, None)));
     found.parties.insert(id, Role::ALL.map(|role| contract.party(role).user_id));
@@ -159,11 +166,11 @@ fn on_time(month: &Month, escrow: &Escrow, next: Timestamp, what: &str) {
 fn ends_as_agreed(month: &Month, escrow: &Escrow, said: &[(Role, Act)], last: Timestamp) {
     let contract = &escrow.contract;
     let id = contract.escrow_id;
-    let sent = month.sent.borrow();
-    let sent = sent.get(&id);
+    let all_sent = month.sent.borrow();
+    let sent = all_sent.get(&(id, false));
     let has = |role: Role, is: &dyn Fn(&Act) -> bool| said.iter().any(|(by, act)| *by == role && is(act));
-    let (settled, txid) = match &escrow.phase {
-        Phase::Completed { settled, txid, .. } => (settled, *txid),
+    let (settled, txid, returns) = match &escrow.phase {
+        Phase::Completed { settled, txid, returns, .. } => (settled, *txid, returns),
         Phase::Expired => {
             assert!(escrow.deposits.all().is_empty() && sent.is_none() && last >= contract.expires_at);
             return;
@@ -210,7 +217,20 @@ fn ends_as_agreed(month: &Month, escrow: &Escrow, said: &[(Role, Act)], last: Ti
         }
     };
     assert!(agreed, "{id}: {:?} by {:?}", settled.outcome, settled.authority);
-    let received = Piconero::sum(escrow.deposits.all().iter().map(|deposit| deposit.amount)).unwrap();
+    let came = |keys: &[Key32]| {
+        let of = escrow.deposits.all().iter().filter(|deposit| keys.contains(&deposit.key));
+        Piconero::sum(of.map(|deposit| deposit.amount)).unwrap()
+    };
+    let spent = &settled.paid.as_ref().unwrap().spends;
+    let received = came(spent);
+    let mut rest = escrow.deposits.all().len() - spent.len();
+    for returned in &returns.done {
+        let Sent { txid, to } = &all_sent[&(id, true)];
+        let back = Piconero(came(&returned.paid.spends).0 - FEE.0);
+        assert_eq!((*txid, &to[..]), (returned.txid, &[(contract.buyer.payout_address, back)][..]), "{id}");
+        rest -= returned.paid.spends.len();
+    }
+    assert_eq!((rest, escrow.settling()), (0, None), "{id}: all that came is paid out or went back");
     let paid = Piconero::sum(to.iter().map(|(_, amount)| *amount)).unwrap();
     assert_eq!(paid.0 + FEE.0, received.0, "{id}: all of it");
     let gross = gross(contract, received.0, settled.outcome, settled.authority);

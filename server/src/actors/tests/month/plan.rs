@@ -105,6 +105,8 @@ pub struct Plan {
     pub end: End,
     /// What the buyer pays, payment by payment.
     pub payments: Vec<Piconero>,
+    /// What the buyer pays once more when all is over, by mistake.
+    pub again: Option<Piconero>,
     /// Who creates it.
     pub initiator: Role,
     /// The traders name the arbiter themselves.
@@ -141,6 +143,7 @@ impl Plan {
             (_, 1) => vec![Piconero(amount.0 + half.0)],
             _ => vec![amount],
         };
+        let again = (start == Start::Funded && dice.below(10) == 0).then_some(half);
         Self {
             amount,
             hours: (shortest + dice.below(longest - shortest + 1)) as i64,
@@ -148,6 +151,7 @@ impl Plan {
             start,
             end,
             payments,
+            again,
             initiator: if dice.percent(50) { Role::Buyer } else { Role::Seller },
             names_arbiter: dice.percent(5),
         }

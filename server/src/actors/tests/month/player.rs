@@ -3,6 +3,7 @@
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout;
+use aegis_common::escrow::returns::Returns;
 use aegis_common::escrow::settling::Settling;
 use aegis_common::escrow::setup::{Owed, Stage};
 use aegis_common::escrow::state::{Escrow, Phase, Status};
@@ -66,8 +67,23 @@ impl View<'_> {
                 None if self.now > escrow.contract.expires_at + SignedDuration::from_hours(48) => Next::Over,
                 None => Next::Wait(3),
             },
-            Phase::Completed { .. } | Phase::Cancelled { .. } | Phase::Expired => Next::Over,
+            Phase::Completed { settled, returns, .. } => self.afterwards(escrow, settled, returns),
+            Phase::Cancelled { .. } | Phase::Expired => Next::Over,
         }
+    }
+
+    /// The buyer may pay once more, as long as the server is sure to watch still; and that goes back.
+    fn afterwards(&self, escrow: &Escrow, settled: &Settling, returns: &Returns) -> Next {
+        if let Some(settling) = escrow.settling() {
+            return self.settle(escrow, settling);
+        }
+        let Some(again) = self.plan.again.filter(|_| returns.done.is_empty()) else { return Next::Over };
+        if self.paid > self.plan.payments.len() {
+            return Next::Wait(3);
+        }
+        let approved = settled.approvals.last().map(|approval| approval.at);
+        let is_recent = approved.is_some_and(|at| self.now < at + SignedDuration::from_hours(12));
+        if is_recent { Next::Pay(again) } else { Next::Over }
     }
 
     fn set_up(&self, escrow: &Escrow) -> Next {
