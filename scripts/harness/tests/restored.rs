@@ -1,4 +1,5 @@
-//! A home that was lost and restored from a backup, in the middle of a payout: made before the word that released it.
+//! A lathe is bought by a listing; the buyer's home is lost in the middle of the payout and restored from a backup made before the
+//! word that released the money; and then the buyer pays once more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 #![allow(dead_code, reason = "the stage has more on it")]
 
@@ -8,15 +9,18 @@ mod stage;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use aegis_common::address::Address;
+use aegis_common::amount::Piconero;
 use aegis_common::escrow::state::Status;
 use aegis_harness::participant::Participant;
 use aegis_harness::scratch::Scratch;
+use aegis_harness::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_participant_restored_from_an_older_backup_signs_afresh_and_the_payout_is_made_once() {
     let dir = Scratch::new().unwrap();
     let world = stage::world(dir.path()).await;
-    let id = stage::create(&world, "a lathe").await;
+    let id = order(&world).await;
     stage::ready(&world, &[&id]).await;
     let alice = &world.person("alice").unwrap().program;
     let due = alice.cmd(&["fund", &id]).await.unwrap();
@@ -54,8 +58,53 @@ async fn a_participant_restored_from_an_older_backup_signs_afresh_and_the_payout
     let paid = world.funds.received().await.unwrap();
     let by: BTreeSet<_> = paid.iter().map(|incoming| incoming.txid).collect();
     assert_eq!(by.len(), 1, "paid once: {paid:?}");
+    let orders =
+        world.person("bob").unwrap().program.cmd(&["orders", "--status", "completed"]).await.unwrap();
+    assert_eq!(orders["orders"][0]["escrowId"], id.as_str(), "{orders}");
+    paid_twice(&world, &id, address).await;
     taken_along(alice, &id, &dir.path()).await;
     world.rest().await.unwrap();
+}
+
+/// An order of a listing, in place of a form.
+async fn order(world: &World) -> String {
+    let [alice, bob] = ["alice", "bob"].map(|name| &world.person(name).unwrap().program);
+    let offer =
+        ["listing", "add", "--title", "a lathe", "--price", "1", "--stock", "1", "--arbiter", "carol"];
+    let terms = ["--default", "release", "--expires-days", "1"];
+    let listing = bob.cmd(&[&offer[..], &terms[..]].concat()).await.unwrap();
+    let listing = listing["id"].as_str().unwrap().to_owned();
+    let made = alice.cmd(&["order", &listing]).await.unwrap();
+    let shown = bob.cmd(&["listing", "show", &listing]).await.unwrap();
+    assert_eq!(shown["stock"], 0, "the last piece is held: {shown}");
+    made["escrowId"].as_str().unwrap().to_owned()
+}
+
+/// What comes after the payout goes back. The arbiter signs it with the buyer: its wallet had no part in the payout and learns only
+/// now what is spent.
+async fn paid_twice(world: &World, id: &str, address: Address) {
+    world.person("bob").unwrap().program.stop().await.unwrap();
+    let again = Piconero(250_000_000_001);
+    world.funds.pay(&[(address, again)]).await.unwrap();
+    stage::wait(world, "what was paid twice to come back", async || {
+        !stage::view(world, id).await.returned.is_empty()
+    })
+    .await;
+    let view = stage::view(world, id).await;
+    assert_eq!((view.status, view.returning.is_none()), (Status::CompletedReleased, true));
+    let [returned] = &view.returned[..] else { panic!("{:?}", view.returned) };
+    assert_eq!(returned.paid.received.total(), Some(again));
+    let payee = world.person("alice").unwrap().payee;
+    let received = world.funds.received().await.unwrap();
+    let back: Vec<_> = received.iter().filter(|incoming| incoming.txid == returned.txid).collect();
+    let [back] = &back[..] else { panic!("{received:?}") };
+    assert_eq!(back.subaddress, payee, "it goes to the buyer");
+    let fee = world.chain.transaction(returned.txid).await.unwrap().unwrap().fee;
+    let residue = again.0 - fee - back.amount.0;
+    assert!(residue <= view.contract.max_residue.0, "{residue} stayed with the escrow");
+    let said = stage::transcript(world, id).await;
+    let approved = said.iter().rev().find(|entry| entry["signed"]["statement"]["kind"] == "approve").unwrap();
+    assert_eq!(approved["signed"]["statement"]["role"], "arbiter");
 }
 
 /// What one takes along is verified offline, and counted again by a program that shares nothing with the server.
@@ -65,6 +114,7 @@ async fn taken_along(alice: &Participant, id: &str, dir: &Path) {
     let file = export.join(format!("escrows/{id}.json"));
     let verified = alice.cmd(&["verify", &file.display().to_string()]).await.unwrap();
     assert_eq!(verified["status"], "COMPLETED_RELEASED");
+    assert_eq!(verified["returned"].as_array().unwrap().len(), 1, "{verified}");
     let case = alice.cmd(&["case", id]).await.unwrap();
     assert!(case["buyer"].to_string().contains("says that all is well"), "{case}");
     let recompute = async || {
