@@ -18,7 +18,7 @@ const BYTES: usize = 16 << 20;
 const BEHIND: SignedDuration = SignedDuration::from_mins(30);
 
 impl Escrows {
-    /// Escrows that are not over and don't go on as they should, those that have not changed for longest first; with `waiting` also those
+    /// Escrows that are not over, or give back what came late, and don't go on as they should, those that have not changed for longest first; with `waiting` also those
     /// that merely wait for somebody. A page may hold fewer than `limit`, or none, although more follow: `next` tells. `resting`
     /// are those whose actors are left alone.
     pub async fn stuck(

@@ -14,24 +14,37 @@ use super::escrows::{EscrowRow, RawEscrow};
 use super::schema::{escrows, events, outbox_cursor, webhooks};
 use super::types::{DbUuid, page, time};
 
+/// An escrow that is paid out and has something on its way back, in the words of the partial index.
+const RETURNING: &str = "status IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT') \
+                         AND (wake_at IS NOT NULL OR unmined > 0)";
+
 impl Store {
-    /// Escrows that are not over, those that have not changed for longest first; only what comes after a time of change and id.
+    /// Escrows that are not over, or give back what came late, those that have not changed for longest first; only what comes after
+    /// a time of change and id.
     pub async fn open_escrows(
         &self,
         after: Option<(Timestamp, EscrowId)>,
         limit: usize,
     ) -> Result<Vec<EscrowRow>, StoreError> {
         self.read(move |conn, _| {
-            let mut query = escrows::table.filter(sql::<Bool>(OPEN)).into_boxed();
-            if let Some((changed, id)) = after {
-                let (changed, id) = (changed.as_millisecond(), DbUuid::from(id.0));
-                // Said in this way the index is entered at the place, not read up to it.
-                query = query.filter(escrows::updated_at.ge(changed));
-                query = query.filter(escrows::updated_at.gt(changed).or(escrows::id.gt(id)));
+            let mut found = Vec::new();
+            // Each by its own index.
+            for which in [OPEN, RETURNING] {
+                let mut query = escrows::table.filter(sql::<Bool>(which)).into_boxed();
+                if let Some((changed, id)) = after {
+                    let (changed, id) = (changed.as_millisecond(), DbUuid::from(id.0));
+                    // Said in this way the index is entered at the place, not read up to it.
+                    query = query.filter(escrows::updated_at.ge(changed));
+                    query = query.filter(escrows::updated_at.gt(changed).or(escrows::id.gt(id)));
+                }
+                let query = query.order((escrows::updated_at, escrows::id)).limit(page(limit));
+                let rows: Vec<RawEscrow> = query.load(conn)?;
+                found.extend(rows.into_iter().map(RawEscrow::decode_as_it_is));
             }
-            let query = query.order((escrows::updated_at, escrows::id)).limit(page(limit));
-            let rows: Vec<RawEscrow> = query.load(conn)?;
-            rows.into_iter().map(RawEscrow::decode_as_it_is).collect()
+            let mut found: Vec<EscrowRow> = found.into_iter().collect::<Result<_, _>>()?;
+            found.sort_unstable_by_key(|row| (row.updated_at, row.id));
+            found.truncate(limit);
+            Ok(found)
         })
         .await
     }

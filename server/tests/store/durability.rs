@@ -234,6 +234,11 @@ fn sqlite_answers_each_search_by_its_index() {
              AND updated_at >= ? AND (updated_at > ? OR id > ?) ORDER BY updated_at, id",
             "escrows_open_updated",
         ),
+        (
+            "status IN ('COMPLETED_RELEASED', 'COMPLETED_REFUNDED', 'COMPLETED_SPLIT') AND (wake_at IS NOT NULL OR unmined > 0) \
+             AND updated_at >= ? AND (updated_at > ? OR id > ?) ORDER BY updated_at, id",
+            "escrows_returning",
+        ),
         ("`escrows`.`behind_from` IS NOT NULL", "escrows_behind"),
     ] {
         assert_plan(&mut conn, "escrows", condition, index);

@@ -19,6 +19,11 @@ pub async fn operator(url: &DatabaseUrl, store: &Store) {
         if n == 2 {
             commit.escrow.status = "EXPIRED".to_owned();
         }
+        // Over, and giving back what came late.
+        if n == 3 {
+            commit.escrow.status = "COMPLETED_RELEASED".to_owned();
+            commit.escrow.wake_at = Some(now() + SignedDuration::from_hours(24 * 365));
+        }
         store.commit(commit.clone()).await.unwrap();
         made.push(commit);
     }
