@@ -1,9 +1,9 @@
 //! Payout arithmetic, exact to the piconero.
 //!
 //! *Shares* divide everything that was received: the amount by the outcome, less the arbiter's and the platform's fee;
-//! deposits and surplus back to who paid them; what comes after the payout goes back whole. They add up to what was received. A payout *costs* its network fee
-//! and the *residue*, what is left with the escrow (change, or an output too small to be needed); every share bears its
-//! part of the cost in proportion.
+//! deposits and surplus back to who paid them; what comes after the payout goes back whole. They add up to what was
+//! received. A payout *costs* its network fee and the *residue*, what is left with the escrow (change, or an output too
+//! small to be needed); every share bears its part of the cost in proportion.
 
 use serde::{Deserialize, Serialize};
 
