@@ -134,6 +134,12 @@ pub(super) fn rewrites_all_indexes(conn: &Conn) -> bool {
     matches!(conn, Conn::Postgres(_))
 }
 
+/// Whether the parts of a `UNION ALL` with an order are merged row by row, and read no further than a page goes, where they stand
+/// bare; else they are where each has that order and a limit of its own, which the other kind would read to its end first.
+pub(super) fn merges_bare(conn: &Conn) -> bool {
+    matches!(conn, Conn::Sqlite(_))
+}
+
 /// What asks for the plan of the query behind it.
 pub(super) fn explain(conn: &Conn) -> &'static str {
     match conn {

@@ -18,7 +18,8 @@ pub struct Size {
     pub escrows: u64,
     pub traders: u64,
     pub arbiters: u64,
-    /// Every so many escrows is one of the heavy trader's, and every fifth of those before the first arbiter.
+    /// Every so many escrows is one of the heavy trader's; of those, every fifth is before the first arbiter, and every 128th with
+    /// the partner.
     pub heavy_every: u64,
 }
 
@@ -30,13 +31,17 @@ pub const UNIT: u64 = 10_000_000_000;
 pub const UNITS: u64 = 99_991;
 
 impl Size {
-    /// By number: 1 is the heavy trader, then come all others, then the arbiters.
+    /// By number: 1 is the heavy trader, 2 the partner, then come all others, then the arbiters.
     pub fn user(self, number: u64) -> UserId {
         UserId(Uuid::from_u128(number.into()))
     }
 
     pub fn heavy(self) -> UserId {
         self.user(1)
+    }
+
+    pub fn partner(self) -> UserId {
+        self.user(2)
     }
 
     pub fn trader(self) -> UserId {
@@ -81,7 +86,8 @@ pub fn documented(size: Size) -> Vec<(&'static str, ListFilter)> {
         ("status open", ListFilter { statuses: open.clone(), ..none() }),
         ("created", ListFilter { created_from: Some(late), created_to: Some(later), ..none() }),
         ("amount", ListFilter { amount_min: least, amount_max: most, ..none() }),
-        ("participant, few", ListFilter { participant: Some(size.arbiter(2)), ..none() }),
+        ("participant, few", ListFilter { participant: Some(size.partner()), ..none() }),
+        ("participant, some", ListFilter { participant: Some(size.arbiter(2)), ..none() }),
         ("participant, many", ListFilter { participant: Some(size.arbiter(0)), ..none() }),
         ("text, rare", ListFilter { words: words("lot77"), ..none() }),
         ("text, common", ListFilter { words: words("used"), ..none() }),
@@ -192,6 +198,7 @@ fn script(size: Size, indexes: &[Index], bytes: impl Fn(u8, &str) -> String) -> 
          {START} + n * {STEP} + (n * 48271) % 2592000 * 1000 AS updated, \
          (1 + (n * 69621) % {UNITS}) * {UNIT} AS amount, \
          CASE WHEN n % {heavy_every} = 0 AND n / {heavy_every} % 2 = 0 THEN 1 \
+              WHEN n % {heavy_every} = 0 AND n / {heavy_every} % 128 = 1 THEN 2 \
               ELSE 2 + (n * 7919) % {others} END AS buyer, \
          CASE WHEN n % {heavy_every} = 0 AND n / {heavy_every} % 2 = 1 THEN 1 \
               ELSE 2 + ((n * 7919) % {others} + 1 + (n * 31) % ({others} - 1)) % {others} END AS seller, \

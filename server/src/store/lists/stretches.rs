@@ -29,6 +29,8 @@ pub(super) struct Page {
     pub with: Option<DbUuid>,
     /// Patterns that the words of each row are tested for.
     pub like: Vec<String>,
+    /// Whether the stretches stand bare in the merger, or each with its own order and limit; see [`crate::store::dialect::merges_bare`].
+    pub bare: bool,
 }
 
 impl Page {
@@ -56,6 +58,7 @@ impl Page {
             among: None,
             with: None,
             like: Vec::new(),
+            bare: false,
         })
     }
 
@@ -63,15 +66,14 @@ impl Page {
     /// last change.
     pub fn query(&self, head: &'static str) -> Option<Written> {
         let mut out = Written::new(head);
-        out.sql("SELECT found.sort_key, found.created_at, escrows.id, found.role, escrows.version, ");
-        out.sql("escrows.snapshot, escrows.updated_at FROM (");
+        out.sql("SELECT CAST(found.sort_key AS BIGINT), found.created_at, escrows.id, found.role, ");
+        out.sql("escrows.version, escrows.snapshot, escrows.updated_at FROM (");
         match &self.among {
             Some(ids) => self.few(ids, &mut out),
             None if self.merged(&mut out) => {}
             None => return None,
         }
-        self.order("sort_key, ", "sort_key DESC, ", &mut out);
-        out.sql(" LIMIT ").big(self.limit);
+        self.order(&mut out);
         out.sql(") AS found JOIN escrows ON escrows.id = found.escrow_id");
         Some(out)
     }
@@ -81,22 +83,52 @@ impl Page {
         let mut any = false;
         for role in &self.roles {
             for status in self.statuses.iter().filter(|status| self.is_ahead(**status)) {
-                out.sql(if any { " UNION ALL SELECT * FROM (" } else { "SELECT * FROM (" });
+                out.sql(if any { " UNION ALL " } else { "" });
                 any = true;
+                out.sql(if self.bare { "" } else { "SELECT * FROM (" });
                 self.select(out);
-                out.sql(" AND role = ").int(*role).sql(" AND status = ").int(*status);
+                out.sql(" AND role = ").int(*role);
+                self.within(*status, out);
                 self.bounds(out);
-                self.beyond(*status, out);
                 self.tests(out);
-                match self.sort {
-                    EscrowSort::Created | EscrowSort::Status => self.order("", "", out),
-                    EscrowSort::Updated => self.order("updated_at, ", "updated_at DESC, ", out),
-                    EscrowSort::Amount => self.order("amount, ", "amount DESC, ", out),
+                if !self.bare {
+                    self.order(out);
+                    out.sql(") AS stretch");
                 }
-                out.sql(" LIMIT ").big(self.limit).sql(") AS stretch");
             }
         }
         any
+    }
+
+    /// The stretch of a status, or what of it follows the row before.
+    fn within(&self, status: i32, out: &mut Written) {
+        let (columns, key) = match self.sort {
+            EscrowSort::Status => return self.range(status, out),
+            EscrowSort::Created => (" AND (created_at, escrow_id)", false),
+            EscrowSort::Updated => (" AND (updated_at, created_at, escrow_id)", true),
+            EscrowSort::Amount => (" AND (amount, created_at, escrow_id)", true),
+        };
+        out.sql(" AND status = ").int(status);
+        if let Some(after) = self.after {
+            out.sql(columns);
+            self.position(key.then_some(after.key), after, out);
+        }
+    }
+
+    /// The same where statuses are what is sorted by: as a range, since of a column that equals a constant planners no longer know
+    /// that it gives the order. Of the two ends of the range the row before takes the place of one.
+    fn range(&self, status: i32, out: &mut Written) {
+        let after = self.after.filter(|after| after.key == i64::from(status));
+        if after.is_none() || self.descending {
+            out.sql(" AND status >= ").int(status);
+        }
+        if after.is_none() || !self.descending {
+            out.sql(" AND status <= ").int(status);
+        }
+        if let Some(after) = after {
+            out.sql(" AND (status, created_at, escrow_id)");
+            self.position(Some(after.key), after, out);
+        }
     }
 
     /// The rows of these escrows. The signs keep the indexes of sorts out: the few are found by their ids.
@@ -129,7 +161,7 @@ impl Page {
             EscrowSort::Created => "SELECT escrow_id, role, created_at AS sort_key",
             EscrowSort::Updated => "SELECT escrow_id, role, updated_at AS sort_key",
             EscrowSort::Amount => "SELECT escrow_id, role, amount AS sort_key",
-            EscrowSort::Status => "SELECT escrow_id, role, CAST(status AS BIGINT) AS sort_key",
+            EscrowSort::Status => "SELECT escrow_id, role, status AS sort_key",
         });
         out.sql(", created_at FROM escrow_list WHERE user_id = ").id(self.user);
     }
@@ -159,21 +191,6 @@ impl Page {
         }
     }
 
-    /// What follows the row before in a stretch.
-    fn beyond(&self, status: i32, out: &mut Written) {
-        let Some(after) = self.after else { return };
-        let (columns, key) = match self.sort {
-            EscrowSort::Created => (" AND (created_at, escrow_id)", None),
-            EscrowSort::Updated => (" AND (updated_at, created_at, escrow_id)", Some(after.key)),
-            EscrowSort::Amount => (" AND (amount, created_at, escrow_id)", Some(after.key)),
-            // Another status is ahead as a whole.
-            EscrowSort::Status if i64::from(status) != after.key => return,
-            EscrowSort::Status => (" AND (created_at, escrow_id)", None),
-        };
-        out.sql(columns);
-        self.position(key, after, out);
-    }
-
     fn position(&self, key: Option<i64>, after: ListPosition, out: &mut Written) {
         out.sql(if self.descending { " < (" } else { " > (" });
         if let Some(key) = key {
@@ -195,13 +212,14 @@ impl Page {
         }
     }
 
-    fn order(&self, ascending: &'static str, descending: &'static str, out: &mut Written) {
-        out.sql(" ORDER BY ");
-        if self.descending {
-            out.sql(descending).sql("created_at DESC, escrow_id DESC");
-        } else {
-            out.sql(ascending).sql("created_at, escrow_id");
-        }
+    fn order(&self, out: &mut Written) {
+        out.sql(match (self.sort, self.descending) {
+            (EscrowSort::Created, false) => " ORDER BY created_at, escrow_id",
+            (EscrowSort::Created, true) => " ORDER BY created_at DESC, escrow_id DESC",
+            (_, false) => " ORDER BY sort_key, created_at, escrow_id",
+            (_, true) => " ORDER BY sort_key DESC, created_at DESC, escrow_id DESC",
+        });
+        out.sql(" LIMIT ").big(self.limit);
     }
 }
 
