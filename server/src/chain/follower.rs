@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::ahead::Ahead;
 use super::backlog::Backlog;
+use super::looks::Looks;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::watch_list::{Snapshot, WatchList};
@@ -33,6 +34,7 @@ pub struct Follower<C, P, S> {
     list: WatchList,
     config: Config,
     health: watch::Sender<Health>,
+    looks: Looks,
     memory: Memory,
     backlog: Backlog,
     told: Option<Tip>,
@@ -72,12 +74,19 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             list,
             config,
             health,
+            looks: Looks::default(),
             memory,
             backlog,
             told: None,
             unsaved: Unsaved::Unknown,
             pause: QUIET.min(config.poll),
         }
+    }
+
+    /// With those who may wait for a look.
+    #[must_use]
+    pub fn counted_by(self, looks: Looks) -> Self {
+        Self { looks, ..self }
     }
 
     /// How it fares, also after it has ended.
@@ -120,12 +129,17 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
     async fn pause(&mut self) {
         let quiet = self.config.poll.min(QUIET);
         tokio::time::sleep(quiet).await;
-        let came = tokio::time::timeout(self.pause.saturating_sub(quiet), self.source.news()).await.is_ok();
-        self.pause = if came { quiet } else { self.config.poll.min(self.pause * 2) };
+        let (before, rest) = (self.pause, self.pause.saturating_sub(quiet));
+        self.pause = tokio::select! {
+            () = self.source.news() => quiet,
+            () = self.looks.asked() => before,
+            () = tokio::time::sleep(rest) => self.config.poll.min(before * 2),
+        };
     }
 
     /// One look. Returns the last processed block.
     pub async fn step(&mut self) -> Result<Tip, FollowError> {
+        let look = self.looks.begin();
         let tip = self.source.tip().await?;
         let mut at = match self.progress.load().await? {
             Some(at) => at,
@@ -182,8 +196,9 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.told = Some(at);
         }
         // Last, and it may fail: what the pool says is news sooner, and nothing rests on it.
-        if let Err(error) = self.look_at_pool(&list).await {
-            tracing::warn!(%error, "the mempool could not be looked at");
+        match self.look_at_pool(&list).await {
+            Ok(()) => self.looks.end(look),
+            Err(error) => tracing::warn!(%error, "the mempool could not be looked at"),
         }
         Ok(at)
     }

@@ -10,6 +10,7 @@
 mod ahead;
 mod backlog;
 mod follower;
+mod looks;
 mod memory;
 mod pace;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use aegis_common::ids::EscrowId;
 use crate::node::{FullBlock, NodeError, NodePool, Tip};
 
 pub use follower::Follower;
+pub use looks::Looks;
 pub use pace::CatchingUp;
 pub use watch_list::WatchList;
 
