@@ -4,6 +4,7 @@
 //! inside the actor; the directory drops it, and a fresh one starts from disk with the next command after a pause.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use aegis_common::ids::EscrowId;
 use tokio::sync::oneshot;
 
 use super::create;
+use super::delete::delete;
 use super::escrow::{Do, EscrowActor, Fault, Work};
 use super::lookup::{Finder, look_up};
 use super::message::{Command, Create, Refusal, Snapshot, Tell};
@@ -237,18 +239,17 @@ impl Handler<Tell> for Directory {
         };
         let number = channel.number;
         let (world, finder) = (Arc::clone(&self.world), Arc::clone(&self.finder));
-        let answer = match command {
-            Command::LookUp => None,
-            command => Some(channel.ask(Work::Command(command), expected)),
-        };
-        let work = async move {
-            match answer {
-                Some(answer) => {
+        // What the escrow alone decides goes into its mailbox at once; the rest asks elsewhere first.
+        let work: Pin<Box<dyn Future<Output = _>>> = match command {
+            Command::LookUp => Box::pin(async move { look_up(&channel, &world, &*finder).await }),
+            Command::Delete { by } => Box::pin(async move { delete(&channel, &world, by, expected).await }),
+            command => {
+                let answer = channel.ask(Work::Command(command), expected);
+                Box::pin(async move {
                     let answer = answer.await;
                     drop(channel);
                     answer
-                }
-                None => look_up(&channel, &world, &*finder).await,
+                })
             }
         };
         Box::pin(work.into_actor(self).map(move |answer, directory, _| directory.settle(id, number, answer)))

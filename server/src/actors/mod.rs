@@ -18,6 +18,7 @@
 mod chain_watch;
 mod create;
 mod decide;
+mod delete;
 mod directory;
 mod escrow;
 mod lookup;

@@ -25,7 +25,7 @@ use super::tip::ChainTip;
 use super::troubles::{Policy, Resting, Troubles};
 use super::watched;
 use super::world::{Counters, World};
-use crate::chain::{Config, Follower, Health, Source, WatchList};
+use crate::chain::{Config, Follower, Health, Looks, Source, WatchList};
 use crate::store::Store;
 
 /// Sizes, bounds and pauses.
@@ -53,6 +53,8 @@ pub struct Options {
     pub outbox_poll: Duration,
     /// Pause between two rounds of looking up unmined transactions.
     pub look_up: Duration,
+    /// How long the nodes have for a look that somebody waits for.
+    pub look_patience: Duration,
     /// Days for which an escrow is watched after its end, counted from its last change.
     pub watch_days: u32,
     /// Pause between two rounds of ending watches; there is one at the start.
@@ -79,6 +81,7 @@ impl Default for Options {
             timer_poll: Duration::from_secs(1),
             outbox_poll: Duration::from_secs(1),
             look_up: Duration::from_secs(1),
+            look_patience: Duration::from_secs(10),
             watch_days: 30,
             unwatch: Duration::from_secs(3600),
             chain: Config::default(),
@@ -232,6 +235,8 @@ where
         network,
         tip: ChainTip::default(),
         watched: WatchList::new(),
+        looks: Looks::default(),
+        look_patience: options.look_patience,
         committed: Notify::new(),
         counters: Counters::default(),
         several_servers: options.several_servers,
@@ -327,6 +332,7 @@ async fn follow<N: Source + 'static>(
     let progress = StoredProgress { store, network };
     let (nodes, sink) = (Arc::clone(&chain.nodes), chain.sink.clone());
     let follower = Follower::new(nodes, progress, sink, Arc::clone(&chain.scanner), list, chain.config);
+    let follower = follower.counted_by(world.looks.clone());
     chain.health.set(follower.health());
     // The follower has logged what stopped it, and its health says so.
     let _ = follower.run(stopped).await;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aegis_common::address::Network;
 use aegis_common::escrow::deadline::Patience;
@@ -17,7 +18,7 @@ use super::outages::Outages;
 use super::tip::ChainTip;
 use super::troubles::Troubles;
 use super::watched;
-use crate::chain::WatchList;
+use crate::chain::{Looks, WatchList};
 use crate::store::{Store, StoreError};
 
 /// Payments that are known to be no residue, a megabyte of them.
@@ -30,6 +31,9 @@ pub(super) struct World {
     pub network: Network,
     pub tip: ChainTip,
     pub watched: WatchList,
+    pub looks: Looks,
+    /// How long somebody waits for a look.
+    pub look_patience: Duration,
     /// Wakes the outbox after a commit.
     pub committed: Notify,
     pub counters: Counters,

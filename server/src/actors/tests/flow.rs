@@ -1,17 +1,21 @@
 //! A whole life, driven by signed statements and by the chain.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout;
 use aegis_common::escrow::state::Status;
 use aegis_common::escrow::statement::Act;
+use aegis_common::escrow::transition::Rejected;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::testing::chain::{Crafted, TxBuilder};
 
-use super::super::message::Refusal;
+use super::super::message::{Command, Refusal};
 use super::kit::{Server, Universe, until};
 
 /// What the crafted transactions pay.
@@ -219,6 +223,30 @@ async fn a_deposit_follows_the_chain_through_pool_block_and_reorganisation() {
     universe.chain.mine(1, 1, vec![]);
     reaches(&server, id, Status::Active).await;
     server.check_replay(id).await;
+    server.stop();
+}
+
+/// What is in the mempool counts also where the server would have looked there an hour later only; and who can't look there
+/// doesn't know whether money is on its way.
+#[actix::test]
+async fn an_escrow_is_deleted_only_after_a_look_at_the_mempool() {
+    let mut universe = Universe::new();
+    let server = universe.start().await;
+    let (ready, early) = (server.ready(&universe).await, server.create(&universe).await);
+    server.stop();
+    universe.options.chain.poll = Duration::from_secs(3_600);
+    universe.options.look_patience = Duration::from_secs(2);
+    let server = universe.start().await;
+    let by = universe.people.id(Role::Buyer);
+    universe.chain.poolless.store(true, Relaxed);
+    let refused = server.tell(ready, Command::Delete { by }).await;
+    assert!(matches!(refused, Err(Refusal::Unavailable)), "{refused:?}");
+    // Where nobody has an address yet, nothing can be on its way.
+    server.tell(early, Command::Delete { by }).await.unwrap();
+    universe.chain.poolless.store(false, Relaxed);
+    universe.chain.broadcast(deposit(&universe, 5).tx);
+    let refused = server.tell(ready, Command::Delete { by }).await;
+    assert!(matches!(refused, Err(Refusal::Rejected(Rejected::FundsSeen))), "{refused:?}");
     server.stop();
 }
 

@@ -1,6 +1,7 @@
 //! A universe for each test: database, clock, chain, sessions and the actors.
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ impl HandClock {
 pub struct FakeChain {
     blocks: Mutex<Vec<FullBlock>>,
     pool: Mutex<Vec<Arc<Tx>>>,
+    /// Whether the pool is not told.
+    pub poolless: AtomicBool,
     news: Notify,
 }
 
@@ -118,6 +121,9 @@ impl Source for FakeChain {
         blocks.get(*range.start() as usize).map(|block| vec![block.clone()]).ok_or(NodeError::Missing)
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
+        if self.poolless.load(Relaxed) {
+            return Err(NodeError::Missing);
+        }
         Ok(self.pool.lock().unwrap().clone())
     }
     async fn news(&self) {
