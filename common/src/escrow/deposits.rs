@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::Contract;
 use crate::amount::Piconero;
 use crate::hash::{Hash32, Key32};
+use crate::role::Role;
 
 /// Output keys recorded for one escrow: the [rooms](Slot::room) of all slots together.
 pub const MAX_KEYS: usize = 64;
@@ -60,6 +61,15 @@ impl Slot {
         match self {
             Self::Payment => 32,
             Self::SellerDeposit | Self::BuyerDeposit => 16,
+        }
+    }
+
+    /// Who pays into this slot, and is given back what is not paid to somebody else. Where the contract asks the seller for no
+    /// deposit only the buyer owes anything: whatever comes there was paid to the wrong subaddress.
+    pub fn payer(self, contract: &Contract) -> Role {
+        match self {
+            Self::SellerDeposit if contract.seller_deposit > Piconero::ZERO => Role::Seller,
+            Self::SellerDeposit | Self::Payment | Self::BuyerDeposit => Role::Buyer,
         }
     }
 
@@ -390,6 +400,15 @@ impl Received {
             seller_deposit: sum(Slot::SellerDeposit)?,
             buyer_deposit: sum(Slot::BuyerDeposit)?,
         })
+    }
+
+    /// What is final in a slot.
+    pub fn of_slot(&self, slot: Slot) -> Piconero {
+        match slot {
+            Slot::Payment => self.payment,
+            Slot::SellerDeposit => self.seller_deposit,
+            Slot::BuyerDeposit => self.buyer_deposit,
+        }
     }
 
     /// Everything together.

@@ -10,6 +10,7 @@ pub mod deadline;
 pub mod deposits;
 pub mod effect;
 pub mod event;
+pub mod fate;
 pub mod history;
 mod onchain;
 pub mod outcome;

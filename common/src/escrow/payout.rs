@@ -8,11 +8,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
-use super::deposits::Received;
+use super::deposits::{Received, Slot};
 use super::outcome::{Authority, Outcome};
 use crate::address::Address;
 use crate::amount::Piconero;
 use crate::code::Code;
+use crate::role::Role;
 
 /// Who is paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -90,7 +91,7 @@ pub fn shares(
 ) -> Result<Vec<Share>, PayoutError> {
     let amount = contract.amount;
     let (to_buyer, to_seller) = outcome.parts(amount).ok_or(PayoutError::BadSplit)?;
-    let (mut buyer, mut seller) = (received.buyer_deposit, received.seller_deposit);
+    let (mut buyer, mut seller) = securities(contract, received)?;
     let (mut arbiter, mut platform) = (Piconero::ZERO, Piconero::ZERO);
     let add = |to: &mut Piconero, what: Piconero| -> Result<(), PayoutError> {
         *to = to.checked_add(what).ok_or(PayoutError::NotPayable)?;
@@ -125,11 +126,23 @@ pub fn shares(
 
 /// Divides what came after the payout: it goes back whole to the trader whose part it would have been to pay, and nobody earns by it.
 pub fn returned(contract: &Contract, late: &Received) -> Result<Vec<Share>, PayoutError> {
-    let buyer = late.payment.checked_add(late.buyer_deposit).ok_or(PayoutError::NotPayable)?;
+    let (buyer, seller) = securities(contract, late)?;
+    let buyer = buyer.checked_add(late.payment).ok_or(PayoutError::NotPayable)?;
     lines([
         (Payee::Buyer, Some(contract.buyer.payout_address), buyer),
-        (Payee::Seller, Some(contract.seller.payout_address), late.seller_deposit),
+        (Payee::Seller, Some(contract.seller.payout_address), seller),
     ])
+}
+
+/// What goes back of the security deposits, to the buyer and to the seller. A subaddress for which the contract asks nothing is the
+/// wrong one, and what came there the buyer's; see [`Slot::payer`].
+fn securities(contract: &Contract, received: &Received) -> Result<(Piconero, Piconero), PayoutError> {
+    let Received { payment: _, seller_deposit, buyer_deposit } = *received;
+    if Slot::SellerDeposit.payer(contract) == Role::Seller {
+        return Ok((buyer_deposit, seller_deposit));
+    }
+    let both = buyer_deposit.checked_add(seller_deposit);
+    Ok((both.ok_or(PayoutError::NotPayable)?, Piconero::ZERO))
 }
 
 /// One line for each address that is due something.

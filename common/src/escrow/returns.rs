@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::contract::Contract;
 use super::deposits::{Deposit, Received, Slot};
 use super::outcome::{Authority, Outcome};
 use super::settling::{Paid, Settling};
@@ -44,20 +45,9 @@ pub struct Returned {
 
 impl Returned {
     /// Whether some of it went to this trader.
-    fn went_to(&self, role: Role) -> bool {
-        let Received { payment, seller_deposit, buyer_deposit } = self.paid.received;
-        match role {
-            Role::Seller => seller_deposit > Piconero::ZERO,
-            _ => payment > Piconero::ZERO || buyer_deposit > Piconero::ZERO,
-        }
-    }
-}
-
-/// Who pays into a slot.
-fn payer(slot: Slot) -> Role {
-    match slot {
-        Slot::SellerDeposit => Role::Seller,
-        Slot::Payment | Slot::BuyerDeposit => Role::Buyer,
+    fn went_to(&self, role: Role, contract: &Contract) -> bool {
+        let paid = Slot::ALL.into_iter().filter(|slot| self.paid.received.of_slot(*slot) > Piconero::ZERO);
+        paid.map(|slot| slot.payer(contract)).any(|payer| payer == role)
     }
 }
 
@@ -76,9 +66,14 @@ impl Escrow {
             Phase::Completed { returns, .. } => &returns.done,
             _ => &[],
         };
-        let had = |role| done.iter().filter(|returned| returned.went_to(role)).count() >= MAX_RETURNS;
+        let had = |role| {
+            done.iter().filter(|returned| returned.went_to(role, &self.contract)).count() >= MAX_RETURNS
+        };
         let (buyer, seller) = (had(Role::Buyer), had(Role::Seller));
-        let is_out = move |slot| if payer(slot) == Role::Seller { seller } else { buyer };
+        let is_out = move |slot: Slot| match slot.payer(&self.contract) {
+            Role::Seller => seller,
+            Role::Buyer | Role::Arbiter => buyer,
+        };
         self.deposits.credited().filter(move |deposit| !self.has_spent(deposit.key) && !is_out(deposit.slot))
     }
 

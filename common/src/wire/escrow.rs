@@ -7,6 +7,7 @@ use crate::amount::Piconero;
 use crate::escrow::contract::{Contract, DefaultOutcome};
 use crate::escrow::deadline::Awaited;
 use crate::escrow::deposits::{Deposit, OutputId, Refusal, Slot};
+use crate::escrow::fate::Fate;
 use crate::escrow::history::{By, Told};
 use crate::escrow::outcome::{Authority, Outcome};
 use crate::escrow::payout::Share;
@@ -275,6 +276,8 @@ pub struct SlotView {
 pub struct OutputView {
     /// Which.
     pub output: OutputId,
+    /// Its one-time public key: what payouts and returns name it by.
+    pub key: Key32,
     /// How much.
     pub amount: AmountView,
     /// Blocks it has, its own included; zero while in the pool.
@@ -285,6 +288,8 @@ pub struct OutputView {
     pub is_final: bool,
     /// Why it is not credited, if it is not.
     pub refused: Option<Refusal>,
+    /// What becomes of its money.
+    pub fate: Fate,
 }
 
 /// The payout.
@@ -414,11 +419,13 @@ impl SlotView {
                 .iter()
                 .map(|deposit| OutputView {
                     output: deposit.output,
+                    key: deposit.key,
                     amount: deposit.amount.into(),
                     confirmations: confirmations(deposit.height, tip),
                     needed: escrow.contract.finality_depth,
                     is_final: deposit.is_final,
                     refused: deposit.refused,
+                    fate: escrow.fate(deposit),
                 })
                 .collect(),
         })

@@ -5,6 +5,7 @@
 mod answers;
 mod driver;
 mod ends;
+mod fates;
 mod floods;
 mod hostile;
 mod invariants;

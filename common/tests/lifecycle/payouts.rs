@@ -35,13 +35,14 @@ prop_compose! {
         deposits in (0..=bounds::MAX_AMOUNT.0, 0..=bounds::MAX_AMOUNT.0),
         surplus in prop_oneof![Just(0), 0..=bounds::MAX_AMOUNT.0],
         fees in (0..=bounds::FEE_BPS, 0..=bounds::FEE_BPS),
-        (same_address, with_platform) in any::<(bool, bool)>(),
+        (same_address, with_platform, asks_seller) in any::<(bool, bool, bool)>(),
         authority in authorities(),
         way in 0..3u8,
         part in any::<u64>(),
     ) -> (Contract, Received, Outcome, Authority) {
         let mut contract = Contract {
             amount: Piconero(amount),
+            seller_deposit: Piconero(if asks_seller { deposits.1 } else { 0 }),
             arbiter_fee_bps: fees.0,
             platform_fee: with_platform.then(|| PlatformFee { bps: fees.1, address: address(2_000) }),
             max_network_fee: Piconero(amount / 2),
@@ -160,10 +161,12 @@ proptest! {
         let platform = contract.platform_fee.as_ref().map_or(0, |fee| bps(to_seller.0, fee.bps));
         prop_assert_eq!(paid(Payee::Arbiter), arbiter);
         prop_assert_eq!(paid(Payee::Platform), platform);
-        // Deposits and surplus are never touched by a fee.
-        prop_assert!(paid(Payee::Seller) >= received.seller_deposit.0);
+        // Deposits and surplus are never touched by a fee. What came to the seller's subaddress without being asked for is the buyer's.
         let surplus = received.payment.0 - contract.amount.0;
-        prop_assert!(paid(Payee::Buyer) >= received.buyer_deposit.0 + surplus);
+        let (mut to_buyer, mut to_seller) = (received.buyer_deposit.0 + surplus, 0);
+        let of_seller = if contract.seller_deposit.0 > 0 { &mut to_seller } else { &mut to_buyer };
+        *of_seller += received.seller_deposit.0;
+        prop_assert!(paid(Payee::Seller) >= to_seller && paid(Payee::Buyer) >= to_buyer);
     }
 
     #[test]

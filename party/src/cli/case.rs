@@ -108,6 +108,9 @@ fn text(case: &Case) -> String {
             "{:?}: {} of {} XMR is final",
             slot.slot, slot.final_amount.xmr, slot.required.xmr
         );
+        for output in &slot.outputs {
+            let _ = writeln!(text, "  {} XMR in {}: {}", output.amount.xmr, output.output.tx, output.fate);
+        }
     }
     for (role, said) in
         [(Role::Buyer, &case.buyer), (Role::Seller, &case.seller), (Role::Arbiter, &case.arbiter)]
