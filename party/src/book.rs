@@ -9,6 +9,7 @@ use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::payout::Share;
 use aegis_common::escrow::settling::RETRIES;
 use aegis_common::escrow::setup::{Setup, SetupError, Stage};
 use aegis_common::escrow::statement::{
@@ -119,9 +120,22 @@ pub struct Book {
     /// in its place.
     #[serde(default)]
     pub paid: Option<(Hash32, Vec<Key32>)>,
-    /// Outputs that came after the payout, by their one-time keys, which the person agreed to give back.
+    /// What of it that came after the payout the person agreed to give back.
+    #[serde(default, rename = "goesBack")]
+    pub give_back: Option<GiveBack>,
+    /// What each transaction divides to which this participant has put its signature for the outcome: outputs by their one-time
+    /// keys, with what they held.
     #[serde(default)]
-    pub give_back: Vec<Key32>,
+    pub signed_for: Vec<Vec<(Key32, Piconero)>>,
+}
+
+/// A return as a person read it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GiveBack {
+    /// The outputs, by their one-time keys.
+    pub spends: Vec<Key32>,
+    /// Who gets how much of them.
+    pub shares: Vec<Share>,
 }
 
 /// The server shows something that can't be: nothing is done on its word until it shows the truth.
@@ -180,7 +194,8 @@ impl Book {
             consent: None,
             payouts: Vec::new(),
             paid: None,
-            give_back: Vec::new(),
+            give_back: None,
+            signed_for: Vec::new(),
         }
     }
 

@@ -176,6 +176,9 @@ enum Command {
         /// needed, and how much. It can then be paid out by hand only, by two of the three wallets.
         #[arg(long, value_parser = trade::parse_xmr)]
         leave_behind: Option<aegis_common::amount::Piconero>,
+        /// Agree to give back what came after the payout, and to nothing else: `aegis run` says when this is needed.
+        #[arg(long, conflicts_with = "leave_behind")]
+        give_back: bool,
         /// Do not ask; needed where nobody sits at the terminal.
         #[arg(long)]
         yes: bool,
@@ -371,7 +374,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Cancel(which) => trade::say(context, which, trade::cancel()).await,
         Command::Rule(rule) => trade::rule(context, rule).await,
         Command::Delete(which) => trade::delete(context, which).await,
-        Command::Consent { which, leave_behind, yes } => {
+        Command::Consent { which, give_back: true, yes, .. } => trade::give_back(context, which, yes).await,
+        Command::Consent { which, leave_behind, yes, .. } => {
             trade::consent(context, which, leave_behind, yes).await
         }
         Command::History(which) => show::history(context, which).await,

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Context, Trader, Which, output};
 use crate::authority::authorised;
-use crate::book::Fault;
+use crate::book::{Fault, GiveBack};
 use crate::client::ClientError;
 use crate::engine::desk::{Desk, Held};
 use crate::engine::payout::SystemClock;
@@ -326,8 +326,9 @@ pub async fn consent(
 ) -> Result<(), EngineError> {
     let desk = context.desk()?;
     let mut held = desk.hold(which.id).await?;
-    if let Some(returning) = held.view.returning.clone() {
-        return give_back(context, &desk, held, &returning, yes).await;
+    if held.view.returning.is_some() {
+        let why = "the payout is made, and something came after it: --give-back agrees to give that back";
+        return Err(EngineError::Person(why.to_owned()));
     }
     let none = || EngineError::Person("no outcome stands yet".to_owned());
     let payout = held.view.payout.clone().ok_or_else(none)?;
@@ -374,16 +375,18 @@ pub async fn consent(
 }
 
 /// Agrees to give back what came after the payout. Before anything is signed the payout is proven all the same.
-async fn give_back(
-    context: &Context,
-    desk: &Desk,
-    mut held: Held<'_>,
-    returning: &PayoutView,
-    yes: bool,
-) -> Result<(), EngineError> {
-    let id = held.book.contract.escrow_id;
+pub async fn give_back(context: &Context, which: Which, yes: bool) -> Result<(), EngineError> {
+    let (desk, id) = (context.desk()?, which.id);
+    let mut held = desk.hold(id).await?;
+    let none = || EngineError::Person("nothing that came after the payout waits to go back".to_owned());
+    let returning = held.view.returning.clone().ok_or_else(none)?;
     if !yes && !context.json {
-        let text = terms::returned(&held.book.contract, &returning.shares);
+        let mut text = terms::returned(&held.book.contract, &returning.shares);
+        let paid = held.view.payout.as_ref();
+        let doubts = paid.map(|paid| held.book.doubts(paid.outcome, paid.authority)).unwrap_or_default();
+        for doubt in doubts {
+            text.push_str(&format!("\nBeware: of the payout before this, {doubt}."));
+        }
         drop(held);
         let question =
             "Give it back? The amounts are the server's word, and checked before anything is signed.";
@@ -392,9 +395,11 @@ async fn give_back(
         }
         held = desk.hold(id).await?;
     }
-    held.book.give_back.clone_from(&returning.spends);
+    // Signed is only what was read: other amounts are asked about anew.
+    let PayoutView { spends, shares, .. } = returning;
+    let document = serde_json::json!({"id": id, "givenBack": spends, "shares": shares});
+    held.book.give_back = Some(GiveBack { spends, shares });
     held.save()?;
-    let document = serde_json::json!({"id": id, "givenBack": returning.spends});
     output::result(context.json, &document, || "consented: what came after the payout goes back".to_owned());
     Ok(())
 }

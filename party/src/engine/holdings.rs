@@ -18,6 +18,9 @@ use crate::authority::funded_at_expiry;
 use crate::book::Fault;
 use crate::wallet::{IncomingTransfer, Session, WalletName};
 
+/// One part in so many of what the contract asks for is notable.
+const NOTABLE: u128 = 64;
+
 /// What this participant's own wallet holds for an escrow.
 pub(super) struct Holdings {
     /// Sums of the outputs that are asked about.
@@ -27,7 +30,21 @@ pub(super) struct Holdings {
     /// Every output that the contract counts, with the times of their blocks.
     pub(super) paid: Vec<(Slot, Piconero, Timestamp)>,
     /// Every output that the wallet has, also what is not final or can't be spent yet.
-    pub(super) seen: Vec<(Slot, Piconero)>,
+    pub(super) seen: Vec<Seen>,
+}
+
+/// An output that the wallet has.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    /// Its number on the chain.
+    index: u64,
+    key: Key32,
+    slot: Slot,
+    amount: Piconero,
+    /// Whether the contract counts it.
+    counts: bool,
+    /// Whether it is asked about.
+    named: bool,
 }
 
 /// Whether the buyer's part is there.
@@ -35,24 +52,20 @@ fn is_funded(contract: &Contract, received: &Received) -> bool {
     received.payment >= contract.amount && received.buyer_deposit >= contract.buyer_deposit
 }
 
+fn sum<'a>(outputs: impl Iterator<Item = &'a Seen>) -> u128 {
+    outputs.map(|output| u128::from(output.amount.0)).sum()
+}
+
 impl Holdings {
     /// Whether what is to be divided holds in each slot what the contract asks for, or all there is of it. What is beyond that a
     /// server may leave out, so that nobody can stop a payout by paying the escrow; what is left out stays with the escrow.
     pub(super) fn suffice(&self, contract: &Contract) -> bool {
-        self.covered(contract, |slot| self.divided(slot))
-    }
-
-    fn divided(&self, slot: Slot) -> Piconero {
-        match slot {
-            Slot::Payment => self.received.payment,
-            Slot::SellerDeposit => self.received.seller_deposit,
-            Slot::BuyerDeposit => self.received.buyer_deposit,
-        }
+        self.covered(contract, |slot| self.received.of_slot(slot))
     }
 
     /// Where something that the contract asks for would be left out, in words.
     pub(super) fn short(&self, contract: &Contract) -> String {
-        let short = |slot: &Slot| self.divided(*slot) < self.own(*slot).min(slot.required(contract));
+        let short = |slot: &Slot| self.received.of_slot(*slot) < self.own(*slot).min(slot.required(contract));
         let name = |slot: Slot| match slot {
             Slot::Payment => "payment",
             Slot::SellerDeposit => "seller's deposit",
@@ -78,10 +91,60 @@ impl Holdings {
     /// not final.
     fn covers_the_buyers_part(&self, contract: &Contract) -> bool {
         let there = |slot| {
-            let seen = self.seen.iter().filter(|(known, _)| *known == slot);
-            Piconero::sum(seen.map(|(_, amount)| *amount)).unwrap_or(Piconero(u64::MAX))
+            let seen = self.seen.iter().filter(|output| output.slot == slot);
+            Piconero::sum(seen.map(|output| output.amount)).unwrap_or(Piconero(u64::MAX))
         };
         [Slot::Payment, Slot::BuyerDeposit].into_iter().all(|slot| there(slot) >= slot.required(contract))
+    }
+
+    /// Whether the outputs that are asked about are those by which the escrow was funded, in each slot. What came later can't take
+    /// their place: they may have been paid out already, and then it would be done twice.
+    ///
+    /// Of the outputs up to the one with which there was what the contract asks for, those that are named hold that as well. And
+    /// what is not named does not hold it where a notable part of it came before: a copy of a key changes the order, but costs more
+    /// than what it moves.
+    pub(super) fn came_first(&self, contract: &Contract) -> bool {
+        Slot::ALL.into_iter().all(|slot| {
+            let required = u128::from(slot.required(contract).0);
+            let mut of_slot: Vec<&Seen> = self.seen.iter().filter(|output| output.slot == slot).collect();
+            of_slot.sort_unstable_by_key(|output| output.index);
+            let (mut all, mut named, mut reached) = (0, 0, None);
+            for output in of_slot.iter().filter(|output| output.counts) {
+                let amount = u128::from(output.amount.0);
+                let before = all;
+                all += amount;
+                if output.named {
+                    named += amount;
+                    reached = reached.or((named >= required).then_some(output.index));
+                }
+                // It was all there, and what is named was not.
+                if before < required && all >= required && named < required {
+                    return false;
+                }
+            }
+            let left = || of_slot.iter().copied().filter(|output| !output.named);
+            let is_earlier = |output: &&Seen| reached.is_some_and(|reached| output.index < reached);
+            let earlier = sum(left().filter(is_earlier));
+            let residue = u128::from(contract.max_residue.0);
+            required == 0 || earlier * NOTABLE < required || sum(left()) + residue < required
+        })
+    }
+
+    /// The outputs that are asked about, with what they hold.
+    pub(super) fn named(&self) -> Vec<(Key32, Piconero)> {
+        let named = self.seen.iter().filter(|output| output.named && output.counts);
+        named.map(|output| (output.key, output.amount)).collect()
+    }
+
+    /// Whether two transactions can't both be mined, one that divides what is asked about now and one that divided what was
+    /// `signed` for: they have outputs in common that hold more than both may leave with the escrow. Or all of them are in common:
+    /// then both together can't pay more than those hold. What was signed for and is not there any more can't be spent either.
+    pub(super) fn excludes(&self, signed: &[(Key32, Piconero)], contract: &Contract) -> bool {
+        let there = |key: &Key32| self.seen.iter().any(|output| output.key == *key);
+        let named = |key: &Key32| self.seen.iter().any(|output| output.key == *key && output.named);
+        let common = signed.iter().filter(|(key, _)| named(key)).map(|(_, amount)| u128::from(amount.0));
+        common.sum::<u128>() > 2 * u128::from(contract.max_residue.0)
+            || signed.iter().filter(|(key, _)| there(key)).all(|(key, _)| named(key))
     }
 
     fn own(&self, slot: Slot) -> Piconero {
@@ -136,16 +199,27 @@ impl Engine {
         incoming.retain(|output| output.block_height < height);
         let paid_at = session.paid_at().await?;
         let slot_of = |output: &IncomingTransfer| Slot::of_subaddress(output.subaddr_index.minor);
-        let seen = incoming.iter().filter_map(|output| Some((slot_of(output)?, output.amount))).collect();
+        let is_named = |output: &IncomingTransfer| named.is_none_or(|named| named.contains(&output.pubkey));
+        let view = |output: &IncomingTransfer| {
+            Some(Seen {
+                index: output.global_index,
+                key: output.pubkey,
+                slot: slot_of(output)?,
+                amount: output.amount,
+                // No ordinary payment: a miner's reward, or one that was locked, which the server does not credit either.
+                counts: counts(output) && paid_at.contains_key(&output.tx_hash),
+                named: is_named(output),
+            })
+        };
+        let seen = incoming.iter().filter_map(view).collect();
         let (mut received, mut counted, mut paid) = (Received::default(), BTreeSet::new(), Vec::new());
         for output in incoming.iter().filter(|output| counts(output)) {
             let Some(slot) = slot_of(output) else { continue };
-            // No ordinary payment: a miner's reward, or one that was locked, which the server does not credit either.
             let Some(at) = paid_at.get(&output.tx_hash) else { continue };
             // A time that can't be read is never early enough.
             let at = i64::try_from(*at).ok().and_then(|at| Timestamp::from_second(at).ok());
             paid.push((slot, output.amount, at.unwrap_or(Timestamp::MAX)));
-            if named.is_some_and(|named| !named.contains(&output.pubkey)) {
+            if !is_named(output) {
                 continue;
             }
             let sum = match slot {
@@ -216,7 +290,11 @@ mod tests {
             received,
             counted: counted.iter().copied().collect(),
             paid: paid.clone(),
-            seen: paid.iter().map(|(slot, amount, _)| (*slot, *amount)).collect(),
+            seen: paid
+                .iter()
+                .zip(1..)
+                .map(|((slot, amount, _), n)| Seen { slot: *slot, ..output(n, amount.0, true) })
+                .collect(),
         };
         assert!(
             of(whole, &[1, 2]).suffice(&contract),
@@ -229,7 +307,7 @@ mod tests {
         assert!(of(without, &[1]).covers_the_buyers_part(&contract), "whatever is named");
         let ripening = Holdings { paid: Vec::new(), ..of(without, &[]) };
         assert!(ripening.covers_the_buyers_part(&contract), "whatever is final");
-        let gone = Holdings { seen: vec![(Slot::Payment, amount)], ..of(whole, &[1, 2]) };
+        let gone = Holdings { seen: vec![output(1, amount.0, true)], ..of(whole, &[1, 2]) };
         assert!(!gone.covers_the_buyers_part(&contract));
         // Mined at the beginning of time, and by a copy of a key at its end.
         assert_eq!(of(whole, &[1, 2]).funded(&contract, false), (&[true][..], false));
@@ -237,11 +315,75 @@ mod tests {
         late.paid[0].2 = Timestamp::MAX;
         assert_eq!(late.funded(&contract, true), (&[true][..], false), "it was seen final in time");
         assert_eq!(late.funded(&contract, false), (&[true, false][..], true), "the person decides");
-        late.seen = vec![(Slot::Payment, amount)];
+        late.seen = vec![output(1, amount.0, true)];
         assert_eq!(late.funded(&contract, true), (&[false][..], false), "it is not all there");
         let less = Received { payment: Piconero(amount.0 - 1), ..whole };
         assert!(!of(less, &[1, 2]).suffice(&contract));
         let many: Vec<u64> = (0..1_000).collect();
         assert!(!of(without, &many).suffice(&contract), "however many outputs are named");
+    }
+
+    fn output(index: u64, amount: u64, named: bool) -> Seen {
+        let key = Key32([index as u8; 32]);
+        Seen { index, key, slot: Slot::Payment, amount: Piconero(amount), counts: true, named }
+    }
+
+    fn holding(seen: Vec<Seen>) -> Holdings {
+        Holdings { received: Received::default(), counted: BTreeSet::new(), paid: Vec::new(), seen }
+    }
+
+    #[test]
+    fn what_came_later_does_not_take_the_place_of_what_funded_the_escrow() {
+        let contract = contract();
+        let price = contract.amount.0;
+        let first = |named: &[u64], outputs: &[(u64, u64)]| {
+            let seen = outputs.iter().map(|(index, amount)| output(*index, *amount, named.contains(index)));
+            holding(seen.collect()).came_first(&contract)
+        };
+        // Paid twice: the first may be paid out already. In whatever order the wallet tells of them.
+        let twice = [(9, price), (4, price)];
+        assert!(first(&[4], &twice) && first(&[4, 9], &twice));
+        assert!(!first(&[9], &twice));
+        // In parts, with the last of which it was all there; what came before beside is nobody's business.
+        let parts = [(1, 5), (2, price / 2), (3, price - price / 2), (4, price)];
+        assert!(first(&[2, 3], &parts));
+        assert!(!first(&[2, 4], &parts) && !first(&[4], &parts));
+        // Never all there: then all of it must be named, which is another rule.
+        assert!(first(&[], &[(1, price - 1)]));
+        // A larger copy of the small part of a payment takes that to the end, or out of what counts.
+        let (small, copied) = (1_000_000_000, 7);
+        let copy = |counts| {
+            let moved = Seen { counts, ..output(copied, small + 1, false) };
+            holding(vec![output(2, price - small, false), output(3, price, true), moved])
+        };
+        assert!(!copy(true).came_first(&contract) && !copy(false).came_first(&contract));
+    }
+
+    #[test]
+    fn of_two_transactions_that_are_signed_for_one_outcome_one_at_most_is_mined() {
+        let contract = contract();
+        let (price, residue) = (contract.amount.0, contract.max_residue.0);
+        let signed = |outputs: &[(u64, u64)]| {
+            outputs
+                .iter()
+                .map(|(index, amount)| (Key32([*index as u8; 32]), Piconero(*amount)))
+                .collect::<Vec<_>>()
+        };
+        let excludes = |named: &[(u64, u64)], left: &[(u64, u64)], before: &[(u64, u64)]| {
+            let of = |outputs: &[(u64, u64)], named| {
+                outputs.iter().map(|(index, amount)| output(*index, *amount, named)).collect::<Vec<_>>()
+            };
+            holding([of(named, true), of(left, false)].concat()).excludes(&signed(before), &contract)
+        };
+        let (paid, again, dust) = ((1, price), (2, price), (3, residue));
+        assert!(excludes(&[paid], &[], &[paid]) && excludes(&[paid, again], &[], &[paid]));
+        assert!(!excludes(&[again], &[paid], &[paid]));
+        // Both may leave the dust with the escrow; and copies of it, which the server does not wait for, hold up nothing.
+        assert!(!excludes(&[again, dust], &[paid], &[paid, dust]));
+        assert!(excludes(&[paid], &[(3, residue + 1)], &[paid, dust]));
+        // The chain took it back.
+        assert!(excludes(&[again], &[], &[paid]));
+        // However little: the same again.
+        assert!(excludes(&[dust], &[], &[dust]));
     }
 }

@@ -65,10 +65,10 @@ impl Engine {
             return Ok(Progress::Asks("your own wallet does not see all deposits as final yet".to_owned()));
         }
         if is_late {
-            if let Some(asks) = self.hinders_return(held, &mut session, &view).await? {
+            let shares = payout::returned(&held.book.contract, &holdings.received)?;
+            if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares).await? {
                 return Ok(asks);
             }
-            let shares = payout::returned(&held.book.contract, &holdings.received)?;
             let contract = bounded(&held.book.contract, self.estimate(&shares, &holdings).await?);
             let agreed = Agreed { outcome: None, contract, shares };
             return self.sign(held, session, &view, &agreed, &holdings).await;
@@ -77,7 +77,13 @@ impl Engine {
             Ok(authorised) => authorised,
             Err(asks) => return Ok(asks),
         };
-        if !holdings.suffice(&held.book.contract) {
+        let contract = &held.book.contract;
+        if !held.book.signed_for.iter().all(|signed| holdings.excludes(signed, contract)) {
+            let why = "the server leaves out what was signed for before, and may be paid out already";
+            return Err(Fault::Payout(why.to_owned()).into());
+        }
+        let suffices = holdings.suffice(&held.book.contract);
+        if !suffices {
             // More has become final since this attempt began: the next one divides it, once the server knows of it too.
             let known = |slot: Slot| {
                 let view = held.view.deposits.iter().find(|view| view.slot == slot);
@@ -86,15 +92,26 @@ impl Engine {
             if holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
                 return self.sync(held, session, &view, next(view.attempt)?).await;
             }
-            if holdings.left() > held.book.leave_behind {
-                let (left, id) = (holdings.left().xmr(), held.book.contract.escrow_id);
-                let short = holdings.short(&held.book.contract);
-                let why = "that your wallet sees and the server does not; to leave it with the escrow";
-                let how = format!("aegis consent {id} --leave-behind {left}");
-                return Ok(Progress::Asks(format!(
-                    "the payout would not divide {left} XMR ({short}) {why}: {how}"
-                )));
-            }
+        }
+        let (left, agreed) = (holdings.left(), held.book.leave_behind);
+        let id = held.book.contract.escrow_id;
+        let asks = |why: &str| {
+            let how = format!("aegis consent {id} --leave-behind {}", left.xmr());
+            Ok(Progress::Asks(format!("the payout would not divide {} XMR {why}: {how}", left.xmr())))
+        };
+        if !suffices && left > agreed {
+            let short = holdings.short(&held.book.contract);
+            return asks(&format!(
+                "({short}) that your wallet sees and the server does not; to leave it with the escrow"
+            ));
+        }
+        // What was agreed to for another reason is not agreed to here, so it must be this sum; of nothing nothing is agreed.
+        let knows = left == agreed && left > Piconero::ZERO;
+        if suffices && !knows && !holdings.came_first(&held.book.contract) {
+            return asks(
+                "that came first and funded the escrow. It may be paid out already, and then this pays once more! Ask the \
+                 server's operator to have the blocks looked through again. Only if you know better",
+            );
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
         let agreed = Agreed { outcome: Some(outcome), contract: held.book.contract.clone(), shares };
@@ -180,9 +197,17 @@ impl Engine {
 
     /// Binds this participant to the outcome, durably, right before its signature and not earlier: exported signing data
     /// binds nobody, and a dispute that arrives after it must still be ruled on and paid.
-    fn bind(held: &mut Held<'_>, outcome: Option<Outcome>) -> Result<(), EngineError> {
-        if held.book.outcome.is_none() && outcome.is_some() {
+    ///
+    /// It binds to the outputs as well: whatever is signed for the outcome later divides so much of them too that of all these
+    /// transactions one at most is ever mined ([`Holdings::excludes`]).
+    fn bind(held: &mut Held<'_>, outcome: Option<Outcome>, holdings: &Holdings) -> Result<(), EngineError> {
+        if outcome.is_none() {
+            return Ok(());
+        }
+        let spends = holdings.named();
+        if held.book.outcome.is_none() || !held.book.signed_for.contains(&spends) {
             held.book.outcome = outcome;
+            held.book.signed_for.push(spends);
             held.save()?;
         }
         Ok(())
@@ -253,7 +278,7 @@ impl Engine {
         let own = own.and_then(|signed| signed.statement.hash().ok());
         let own = own.ok_or_else(|| EngineError::Book("the own signing data is missing".to_owned()))?;
         session.import(&[&info]).await?;
-        Self::bind(held, agreed.outcome)?;
+        Self::bind(held, agreed.outcome, holdings)?;
         session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
         let made = self.build(session, &agreed.shares, holdings).await?;
         let terms = Self::terms(session, agreed, holdings).await?;
@@ -340,7 +365,7 @@ impl Engine {
                     let why = "the proposal states another fee than its transaction";
                     return Err(Fault::Payout(why.to_owned()).into());
                 }
-                Self::bind(held, agreed.outcome)?;
+                Self::bind(held, agreed.outcome, holdings)?;
                 let signed = session.sign(&txset).await?;
                 let [txid] = signed.tx_hashes.as_slice() else {
                     return Err(Fault::Payout("the proposal holds several transactions".to_owned()).into());

@@ -10,14 +10,16 @@
 //! the same address for another reason. So beside the proof it takes what the payout took: a policy that would have signed that
 //! outcome, the person's consent, or that this participant's own wallet has signed that very transaction.
 
+use std::collections::BTreeSet;
+
 use aegis_common::amount::Piconero;
 use aegis_common::chain::{Tx, prove_payment};
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::Received;
 use aegis_common::escrow::outcome::{Authority, Outcome};
-use aegis_common::escrow::payout::{self, Payments};
+use aegis_common::escrow::payout::{self, Payments, Share};
 use aegis_common::escrow::statement::Act;
-use aegis_common::hash::Hash32;
+use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
 use aegis_common::time::Timestamp;
 use aegis_common::wire::escrow::PayoutView;
@@ -26,7 +28,7 @@ use super::EngineError;
 use super::desk::Held;
 use super::run::Engine;
 use super::setup::Progress;
-use crate::authority::{Authorised, authorised};
+use crate::authority::{Authorised, authorised, funded_at_expiry};
 use crate::book::Book;
 use crate::policy::Policy;
 use crate::wallet::Session;
@@ -41,6 +43,7 @@ impl Engine {
         held: &mut Held<'_>,
         session: &mut Session<'_>,
         returning: &PayoutView,
+        shares: &[Share],
     ) -> Result<Option<Progress>, EngineError> {
         let asks = |why: &str| {
             Ok(Some(Progress::Asks(format!("what came after the payout is not given back yet: {why}"))))
@@ -50,7 +53,7 @@ impl Engine {
             return asks("the server names no payout");
         };
         let claimed = (seen.txid, paid.spends.clone());
-        if held.book.paid.as_ref().is_some_and(|known| *known != claimed) {
+        if held.book.paid.as_ref().is_some_and(|known| !is_same(known, &claimed)) {
             return asks("the server names another payout than the one that was proven");
         }
         if claimed.1.iter().any(|key| returning.spends.contains(key)) {
@@ -70,22 +73,40 @@ impl Engine {
         let own = session.incoming().await?.into_iter().filter(|output| output.tx_hash == tx.hash);
         let residues: Vec<Piconero> = own.map(|output| output.amount).collect();
         let (funded, _) = holdings.funded(contract, held.book.funded);
-        let claim = Claim { tx: &tx, received: &holdings.received, residues: &residues, funded };
+        // All that came counts here, also what is said to have come later: else a payment to oneself before the price is there
+        // would be the refund of a part.
+        let all = self.holdings(held, session, None).await?;
+        let unfunded = !held.book.funded && funded_at_expiry(contract, &all.paid) == [false];
+        let claim = Claim { tx: &tx, received: &holdings.received, residues: &residues, funded, unfunded };
         let found = paid_by(&held.book, &claim, self.clock.now());
         if found.is_empty() {
             return asks("what the server calls the payout is not what the signed statements ask for");
         }
+        if !has_agreed(&held.book, returning, shares)
+            && !found.iter().any(|found| may_follow(&held.book, &self.policy, found, seen.txid))
+        {
+            let id = held.book.contract.escrow_id;
+            return asks(&format!("it waits for your consent: aegis consent {id} --give-back"));
+        }
+        // From now on no other is believed: a signature rests on it.
         if held.book.paid.is_none() {
             held.book.paid = Some(claimed);
             held.save()?;
         }
-        let agreed = returning.spends.iter().all(|key| held.book.give_back.contains(key));
-        if !agreed && !found.iter().any(|found| may_follow(&held.book, &self.policy, found, seen.txid)) {
-            let id = held.book.contract.escrow_id;
-            return asks(&format!("it waits for your consent: aegis consent {id}"));
-        }
         Ok(None)
     }
+}
+
+/// Whether two claims name one transaction, and that it divided the same.
+fn is_same(one: &(Hash32, Vec<Key32>), other: &(Hash32, Vec<Key32>)) -> bool {
+    let set = |keys: &[Key32]| keys.iter().copied().collect::<BTreeSet<_>>();
+    one.0 == other.0 && set(&one.1) == set(&other.1)
+}
+
+/// Whether the person agreed to just this: what goes back, to whom, how much.
+fn has_agreed(book: &Book, returning: &PayoutView, shares: &[Share]) -> bool {
+    let agreed = book.give_back.as_ref();
+    agreed.is_some_and(|agreed| agreed.spends == returning.spends && agreed.shares == shares)
 }
 
 /// What a transaction would be the payout of.
@@ -97,18 +118,20 @@ struct Claim<'a> {
     residues: &'a [Piconero],
     /// What may be said of whether the price was there in time, by what was there before the transaction.
     funded: &'a [bool],
+    /// Whether it surely was not, by all that ever came.
+    unfunded: bool,
 }
 
 /// The authorised outcomes that a transaction pays to the piconero, by the keys of any proposal, and nothing beside but one residue.
 fn paid_by(book: &Book, claim: &Claim<'_>, now: Timestamp) -> Vec<Authorised> {
-    let Claim { tx, received, residues, funded } = claim;
+    let Claim { tx, received, residues, funded, unfunded } = claim;
     let contract = &book.contract;
     let [residue] = residues else { return Vec::new() };
     let stands = funded.iter().filter_map(|funded| authorised(contract, &book.transcript, *funded, now));
     // The refund of a part is one only where the price surely was not there.
     let counts = |found: &Authorised| {
         let in_part = (found.outcome, found.authority) == (Outcome::Refund, Authority::Expiry);
-        received.payment >= contract.amount || (in_part && **funded == [false])
+        received.payment >= contract.amount || (in_part && *unfunded && **funded == [false])
     };
     let outcomes: Vec<Authorised> = stands.filter(counts).collect();
     let keys = book.transcript.iter().filter_map(|signed| match &signed.statement.act {
@@ -213,7 +236,7 @@ mod tests {
     }
 
     fn counts(book: &Book, tx: &Tx, received: &Received, residues: &[Piconero]) -> bool {
-        let claim = Claim { tx, received, residues, funded: &[true] };
+        let claim = Claim { tx, received, residues, funded: &[true], unfunded: false };
         !paid_by(book, &claim, book.contract.expires_at).is_empty()
     }
 
@@ -264,12 +287,13 @@ mod tests {
         let received = sim.escrow.received().unwrap();
         let (tx, keys) = transaction(&due(&sim));
         let book = book(sim, keys);
-        let found = |funded| {
-            let claim = Claim { tx: &tx, received: &received, residues: &[RESIDUE], funded };
+        let found = |funded, unfunded| {
+            let claim = Claim { tx: &tx, received: &received, residues: &[RESIDUE], funded, unfunded };
             paid_by(&book, &claim, book.contract.expires_at)
         };
-        assert_eq!(found(&[false]).len(), 1);
-        assert!(found(&[true, false]).is_empty() && found(&[true]).is_empty());
+        assert_eq!(found(&[false], true).len(), 1);
+        assert!(found(&[true, false], true).is_empty() && found(&[true], true).is_empty());
+        assert!(found(&[false], false).is_empty(), "the price came after this, and in time");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! A lathe is bought by a listing; the buyer's home is lost in the middle of the payout and restored from a backup made before the
-//! word that released the money; and then the buyer pays once more.
+//! word that released the money; and then the buyer pays once more, and the server lies about it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
 #![allow(dead_code, reason = "the stage has more on it")]
 
@@ -11,8 +11,13 @@ use std::path::Path;
 
 use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::Contract;
+use aegis_common::escrow::deposits::Received;
+use aegis_common::escrow::outcome::{Authority, Outcome};
+use aegis_common::escrow::payout;
 use aegis_common::escrow::state::Status;
 use aegis_harness::participant::Participant;
+use aegis_harness::relay::{Action, Hook, Moment, hook};
 use aegis_harness::scratch::Scratch;
 use aegis_harness::world::World;
 
@@ -84,8 +89,27 @@ async fn order(world: &World) -> String {
 /// now what is spent.
 async fn paid_twice(world: &World, id: &str, address: Address) {
     world.person("bob").unwrap().program.stop().await.unwrap();
-    let again = Piconero(250_000_000_001);
+    let again = Piconero(1_250_000_000_001);
+    for name in ["alice", "carol"] {
+        world.person(name).unwrap().relay.as_ref().unwrap().set_hook(Some(payout_once_more(id, again)));
+    }
+    let proposals = async || {
+        let said = stage::transcript(world, id).await;
+        said.iter().filter(|entry| entry["signed"]["statement"]["kind"] == "propose").count()
+    };
+    let before = proposals().await;
     world.funds.pay(&[(address, again)]).await.unwrap();
+    // The buyer signed the payout; the arbiter had no part in it, and would sign whatever the traders' words authorise.
+    stage::wait(world, "the lie to be named by both", async || {
+        let named = |name, event, text| stage::has_said(world, name, id, event, &[text]);
+        named("alice", "error", "leaves out what was signed for before")
+            && named("carol", "asks", "that came first and funded the escrow")
+    })
+    .await;
+    assert_eq!(proposals().await, before, "nobody proposed to pay it out");
+    for name in ["alice", "carol"] {
+        world.person(name).unwrap().relay.as_ref().unwrap().set_hook(None);
+    }
     stage::wait(world, "what was paid twice to come back", async || {
         !stage::view(world, id).await.returned.is_empty()
     })
@@ -105,6 +129,32 @@ async fn paid_twice(world: &World, id: &str, address: Address) {
     let said = stage::transcript(world, id).await;
     let approved = said.iter().rev().find(|entry| entry["signed"]["statement"]["kind"] == "approve").unwrap();
     assert_eq!(approved["signed"]["statement"]["role"], "arbiter");
+}
+
+/// A server that never saw the payout: it has the second payment paid to the seller like the first.
+fn payout_once_more(id: &str, again: Piconero) -> Hook {
+    let end = format!("/escrows/{id}");
+    hook(move |moment, exchange| {
+        let is_view =
+            moment == Moment::AfterForward && exchange.method == "GET" && exchange.path.ends_with(&end);
+        let Some(mut view) = is_view.then(|| exchange.response_json().ok()).flatten() else {
+            return Action::Pass;
+        };
+        let mut lie = view["returning"].take();
+        if lie.is_null() {
+            return Action::Pass;
+        }
+        let contract: Contract = serde_json::from_value(view["contract"].clone()).unwrap();
+        let received = Received { payment: again, ..Received::default() };
+        let shares = payout::shares(&contract, &received, Outcome::Release, Authority::Buyer).unwrap();
+        lie["shares"] = serde_json::to_value(shares).unwrap();
+        for field in ["outcome", "authority"] {
+            lie[field] = view["payout"][field].clone();
+        }
+        view["payout"] = lie;
+        view["status"] = serde_json::to_value(Status::Settling).unwrap();
+        Action::Replace(view.to_string().into_bytes())
+    })
 }
 
 /// What one takes along is verified offline, and counted again by a program that shares nothing with the server.
