@@ -198,9 +198,6 @@ impl Opening {
     }
 }
 
-/// Payments that are looked at for whether they are the residue of a payout nobody has spoken of.
-const SILENT: usize = 4;
-
 /// How long before expiry people are warned.
 pub const WARNINGS: [SignedDuration; 2] = [SignedDuration::from_hours(24), SignedDuration::from_hours(1)];
 
@@ -423,11 +420,8 @@ impl Escrow {
     pub fn unmined(&self) -> Vec<Hash32> {
         let (mined, unmined): (Vec<&Deposit>, Vec<&Deposit>) =
             self.deposits.all().iter().partition(|deposit| deposit.height.is_some());
-        let mut silent: Vec<_> =
-            mined.into_iter().filter(|deposit| self.may_be_sent(deposit.output.tx)).collect();
-        // The newest: whoever pays dust must not have all of it looked up again and again.
-        silent.sort_by_key(|deposit| std::cmp::Reverse(deposit.height));
-        silent.truncate(SILENT);
+        // All of them: where some were left out, dust could hide the residue.
+        let silent = mined.into_iter().filter(|deposit| self.may_be_sent(deposit.output.tx));
         let mut txs: Vec<_> = unmined.into_iter().chain(silent).map(|deposit| deposit.output.tx).collect();
         if let Some(settling) = self.settling()
             && settling.seen.is_none_or(|seen| seen.height.is_none())
