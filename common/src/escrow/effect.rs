@@ -7,7 +7,7 @@ use super::state::{CalledOff, Status};
 use crate::address::Address;
 use crate::amount::Piconero;
 use crate::hash::Hash32;
-use crate::ids::EscrowId;
+use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
 use crate::time::Timestamp;
 
@@ -15,8 +15,13 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", content = "data", rename_all_fields = "camelCase")]
 pub enum Notice {
-    /// The escrow exists; the arbiter is assigned.
+    /// The escrow exists.
     EscrowInit {},
+    /// An arbiter is assigned: with every escrow, as it is made.
+    EscrowAssigned {
+        /// Who.
+        arbiter: UserId,
+    },
     /// A party made a statement.
     StatementPosted {
         /// Whose.
@@ -152,6 +157,7 @@ impl Notice {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::EscrowInit {} => "EscrowInit",
+            Self::EscrowAssigned { .. } => "EscrowAssigned",
             Self::StatementPosted { .. } => "StatementPosted",
             Self::EscrowStatusChanged { .. } => "EscrowStatusChanged",
             Self::AddressReady { .. } => "AddressReady",

@@ -70,6 +70,37 @@ impl OwnNotice {
     }
 }
 
+/// Every type of event there is, by its name on the wire.
+pub const KINDS: [&str; 27] = [
+    "EscrowInit",
+    "EscrowAssigned",
+    "StatementPosted",
+    "EscrowStatusChanged",
+    "AddressReady",
+    "AddressMismatch",
+    "DepositSeen",
+    "DepositRefused",
+    "TransactionConfirmed",
+    "DepositReverted",
+    "ExpiryWarning",
+    "AnswerOverdue",
+    "EscrowCalledOff",
+    "EscrowReplaced",
+    "ArbiterWanted",
+    "ArbiterSilent",
+    "SignersAsked",
+    "PayoutSeen",
+    "PayoutMismatch",
+    "PayoutLost",
+    "LatePaymentReturned",
+    "OrderPlaced",
+    "OrderStatusChanged",
+    "ReviewPosted",
+    "ReviewAnswered",
+    "AccountNotice",
+    "WebhookDisabled",
+];
+
 /// Unread events are counted up to here.
 pub const MOST_UNREAD: usize = 1_000;
 

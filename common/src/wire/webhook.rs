@@ -14,8 +14,6 @@ pub mod bounds {
     pub const URL: usize = 512;
     /// Types that one webhook names.
     pub const KINDS: usize = 64;
-    /// Letters and digits in the name of a type.
-    pub const KIND: std::ops::RangeInclusive<usize> = 1..=64;
     /// Characters of a secret.
     pub const SECRET: std::ops::RangeInclusive<usize> = 16..=256;
     /// Characters of a description.

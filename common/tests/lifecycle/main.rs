@@ -12,6 +12,7 @@ mod invariants;
 mod payouts;
 mod returns;
 mod rows;
+mod told;
 mod transcripts;
 mod waits;
 

@@ -38,7 +38,8 @@ pub(super) async fn create(world: Arc<World>, create: Create) -> Result<Snapshot
         Err(refusal) => return Err(refusal),
     };
     let held = Held { escrow: Arc::new(escrow), version: FIRST, watch_from };
-    let announced = [Effect::Notify(Notice::EscrowInit {})];
+    let arbiter = held.escrow.contract.arbiter.user_id;
+    let announced = [Notice::EscrowInit {}, Notice::EscrowAssigned { arbiter }].map(Effect::Notify);
     let response = serde_json::to_string(&Answer { escrow_id: id }).map_err(|e| inconsistent(id, e))?;
     let mut events = rows::events(&held.escrow, FIRST, &announced, now).map_err(|e| inconsistent(id, e))?;
     events.extend(rows::replaced(&held.escrow).map_err(|e| inconsistent(id, e))?);

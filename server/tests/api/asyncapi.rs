@@ -6,11 +6,11 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::deposits::{OutputId, Refusal, Slot};
 use aegis_common::escrow::effect::Notice;
 use aegis_common::escrow::state::{CalledOff, Status};
-use aegis_common::ids::{DeliveryId, EscrowId, ListingId, OrderId, ReviewId, WebhookId};
+use aegis_common::ids::{DeliveryId, EscrowId, ListingId, OrderId, ReviewId, UserId, WebhookId};
 use aegis_common::role::Role;
 use aegis_common::testing::{address, hash};
 use aegis_common::time::Timestamp;
-use aegis_common::wire::event::OwnNotice;
+use aegis_common::wire::event::{KINDS, OwnNotice};
 use aegis_common::wire::market::{MarketNotice, OrderStatus};
 use aegis_common::wire::webhook::DisabledBecause;
 use aegis_server::api::asyncapi::document;
@@ -42,7 +42,8 @@ fn after(notice: Option<&Notice>) -> Option<Notice> {
     let (txid, amount, slot) = (hash("a payout"), Piconero::XMR, Slot::Payment);
     Some(match notice {
         None => Notice::EscrowInit {},
-        Some(Notice::EscrowInit {}) => Notice::StatementPosted {
+        Some(Notice::EscrowInit {}) => Notice::EscrowAssigned { arbiter: UserId(Uuid::from_u128(3)) },
+        Some(Notice::EscrowAssigned { .. }) => Notice::StatementPosted {
             role: Role::Buyer,
             seq: 0,
             kind: "accept".to_owned(),
@@ -229,6 +230,7 @@ fn the_description_is_whole_and_knows_exactly_the_types_there_are() {
         assert!(document.pointer(pointer).is_some(), "{pointer}");
     }
     let known: BTreeSet<String> = examples().into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(KINDS.map(str::to_owned).into_iter().collect::<BTreeSet<_>>(), known);
     for place in ["/components/messages", "/channels/feed/messages"] {
         let described = document.pointer(place).unwrap().as_object().unwrap();
         assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), known, "{place}");
@@ -319,6 +321,7 @@ async fn every_frame_of_a_session_fits_the_description() {
     assert!(count >= stored.len(), "{count} of {}", stored.len());
     let expected = [
         "AccountNotice",
+        "EscrowAssigned",
         "EscrowCalledOff",
         "EscrowInit",
         "EscrowStatusChanged",

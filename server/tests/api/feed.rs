@@ -26,9 +26,13 @@ async fn the_feed_is_read_page_by_page_without_gap_or_repetition_and_is_ones_own
         after = page.next;
         found.extend(page.events);
     }
-    assert_eq!(found.len(), 5);
+    assert_eq!(found.len(), 10);
     assert!(found.windows(2).all(|pair| pair[0].seq < pair[1].seq));
-    assert!(found.iter().all(|event| event.kind == "EscrowInit" && event.escrow_id.is_some()));
+    for told in found.chunks(2) {
+        assert_eq!([&told[0].kind[..], &told[1].kind[..]], ["EscrowInit", "EscrowAssigned"]);
+        assert!(told[0].escrow_id.is_some() && told[0].escrow_id == told[1].escrow_id);
+        assert_eq!(told[1].payload, json!({ "arbiter": arbiter.view.id }));
+    }
     let stranger = server.person("stranger", 9, AccountRole::Admin).await;
     let page: EventPage = server.get("/api/v1/events", &stranger).send().await.unwrap().json().await.unwrap();
     assert!(page.events.is_empty());
@@ -57,9 +61,9 @@ async fn what_is_read_on_one_device_is_read_on_all_and_no_mark_moves_it_back_or_
         sent.json().await.unwrap()
     };
     let first = page(&arbiter).await;
-    assert_eq!((first.read_up_to, first.unread, first.events.len()), (0, 3, 2));
-    assert_eq!(inbox(&arbiter).await, InboxView { read_up_to: 0, unread: 3 });
-    let read = InboxView { read_up_to: first.next, unread: 1 };
+    assert_eq!((first.read_up_to, first.unread, first.events.len()), (0, 6, 2));
+    assert_eq!(inbox(&arbiter).await, InboxView { read_up_to: 0, unread: 6 });
+    let read = InboxView { read_up_to: first.next, unread: 4 };
     assert_eq!(mark(&arbiter, first.next).await, read);
     assert_eq!(mark(&arbiter, first.next).await, read, "again");
     // A device that was away.
@@ -70,7 +74,7 @@ async fn what_is_read_on_one_device_is_read_on_all_and_no_mark_moves_it_back_or_
     assert_eq!(end.unread, 0);
     server.escrow(&buyer, &seller, "one more").await;
     let later = page(&arbiter).await;
-    assert_eq!((later.read_up_to, later.unread), (end.read_up_to, 1));
+    assert_eq!((later.read_up_to, later.unread), (end.read_up_to, 2));
     // Of several devices at once the furthest counts.
     let newest = server.state.store.events_of(arbiter.view.id, 0, 100).await.unwrap().last().unwrap().seq;
     let marks = (1..=newest).rev().map(|up_to| mark(&arbiter, up_to));
@@ -86,5 +90,5 @@ async fn what_is_read_on_one_device_is_read_on_all_and_no_mark_moves_it_back_or_
         problem(put(&buyer, bad).await, Code::Invalid).await;
     }
     // What was read is still there.
-    assert_eq!(server.state.store.events_of(arbiter.view.id, 0, 100).await.unwrap().len(), 4);
+    assert_eq!(server.state.store.events_of(arbiter.view.id, 0, 100).await.unwrap().len(), 8);
 }

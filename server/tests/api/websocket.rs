@@ -125,7 +125,7 @@ async fn a_client_that_comes_and_goes_hears_everything_once_and_in_order() {
     }
     let mut socket = connect(&server, &seller, heard.last().copied().unwrap()).await;
     let all = feed(&server, &seller).await;
-    assert_eq!(all.len(), 180 + 2 * made);
+    assert_eq!(all.len(), 180 + 3 * made);
     while heard.len() < all.len() {
         heard.push(event(&mut socket).await.seq);
     }
@@ -143,8 +143,10 @@ async fn an_event_is_pushed_to_all_sockets_as_soon_as_it_is_stored() {
     for round in 0..3 {
         let escrow = server.escrow(&buyer, &seller, &format!("key-{round}")).await;
         for socket in &mut sockets {
-            let pushed = timeout(Duration::from_secs(2), event(socket)).await.expect("promptly");
-            assert_eq!((pushed.kind.as_str(), pushed.escrow_id), ("EscrowInit", Some(escrow.id)));
+            for kind in ["EscrowInit", "EscrowAssigned"] {
+                let pushed = timeout(Duration::from_secs(2), event(socket)).await.expect("promptly");
+                assert_eq!((pushed.kind.as_str(), pushed.escrow_id), (kind, Some(escrow.id)));
+            }
         }
     }
 }

@@ -99,7 +99,7 @@ async fn one(month: &Month, live: &Live, id: EscrowId, found: &mut Found) {
     let journal = live.server.journal(id).await;
     let mut escrow = Beginning::of(&stored).created().unwrap();
     let arbiter = stored.contract.arbiter.user_id;
-    let mut notices = vec!["EscrowInit"];
+    let mut notices = vec!["EscrowInit", "EscrowAssigned"];
     let (mut said, mut open_since) = (Vec::new(), Some(escrow.created_at));
     for entry in &journal {
         on_time(month, &escrow, entry.at, &format!("{id}, {}", entry.event.name()));
