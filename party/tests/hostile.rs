@@ -79,19 +79,29 @@ fn a_problem_is_cut_to_a_length_that_a_person_reads() {
 async fn a_list_without_end_takes_no_memory_without_end() {
     let sim = Sim::new(contract());
     let item = EscrowItem::of(&sim.escrow, 1, 1_000, Role::Buyer, sim.now);
-    let page = EscrowPage { escrows: vec![item; 500], next: Some("cursor".to_owned()) };
+    let page =
+        EscrowPage { escrows: vec![item; 500], unreadable: Vec::new(), next: Some("cursor".to_owned()) };
     let page = serde_json::to_string(&page).unwrap();
     let liar = Liar::start(move |path| match path {
         "/api/v1/auth/login" => (200, token()),
         _ => (200, page.clone()),
     });
     let listed = client(&liar).escrows().await.unwrap();
-    assert_eq!(listed.len(), MAX_ESCROWS);
+    assert_eq!(listed.escrows.len(), MAX_ESCROWS);
     let empty = Liar::start(|path| match path {
         "/api/v1/auth/login" => (200, token()),
         _ => (200, r#"{"escrows":[],"next":"cursor"}"#.to_owned()),
     });
-    assert!(client(&empty).escrows().await.unwrap().is_empty());
+    assert!(client(&empty).escrows().await.unwrap().escrows.is_empty());
+    let id = sim.escrow.contract.escrow_id;
+    let page =
+        EscrowPage { escrows: Vec::new(), unreadable: vec![id; 50_000], next: Some("cursor".to_owned()) };
+    let page = serde_json::to_string(&page).unwrap();
+    let unreadable = Liar::start(move |path| match path {
+        "/api/v1/auth/login" => (200, token()),
+        _ => (200, page.clone()),
+    });
+    assert_eq!(client(&unreadable).escrows().await.unwrap().unreadable.len(), MAX_ESCROWS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,6 +114,9 @@ pub struct DisputeItem {
 pub struct DisputePage {
     /// Those due first come first.
     pub disputes: Vec<DisputeItem>,
+    /// Disputes of this page that the server can't read: its operator has to look at them.
+    #[serde(default)]
+    pub unreadable: Vec<EscrowId>,
     /// Pass as `after` to go on; nothing where this is all.
     pub next: Option<String>,
 }

@@ -97,6 +97,9 @@ impl<'de> Deserialize<'de> for Statuses {
 pub struct EscrowPage {
     /// In the order that was asked for.
     pub escrows: Vec<EscrowItem>,
+    /// Escrows of this page that the server can't read: its operator has to look at them.
+    #[serde(default)]
+    pub unreadable: Vec<EscrowId>,
     /// Pass as `cursor`, with everything else as it was, to go on; none at the end.
     pub next: Option<String>,
 }

@@ -221,7 +221,7 @@ async fn finished(desk: &Desk) -> Result<BTreeSet<String>, EngineError> {
     let mut over = BTreeSet::new();
     let listed = desk.client.escrows_where(&[("status", "over".to_owned())], MAX_ESCROWS).await?;
     let is_done = |view: &&EscrowItem| view.status.is_over() && !view.returning && known.contains(&view.id);
-    for view in listed.iter().filter(is_done) {
+    for view in listed.escrows.iter().filter(is_done) {
         // It may have ended while nobody looked.
         if settled.contains(&view.id) || desk.hold(view.id).await.is_ok_and(|held| held.book.may_be_over()) {
             over.insert(book_path(view.id));

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Context, output};
-use crate::client::{Client, ClientError, MAX_ESCROWS};
+use crate::client::{Client, ClientError, Listed, MAX_ESCROWS};
 use crate::engine::EngineError;
 use crate::files;
 
@@ -112,7 +112,13 @@ async fn everything(client: &Client, to: &Path) -> Result<usize, EngineError> {
             written += 1;
         }
     }
-    let all = client.escrows().await?;
+    let Listed { escrows: all, unreadable } = client.escrows().await?;
+    if let [id, ..] = unreadable[..] {
+        return Err(EngineError::Person(format!(
+            "the server can't read {} of the escrows, among them {id}: its operator has to look at them",
+            unreadable.len()
+        )));
+    }
     if all.len() >= MAX_ESCROWS {
         return Err(EngineError::Person(format!(
             "there are more than {MAX_ESCROWS} escrows: export the rest one by one"

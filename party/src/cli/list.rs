@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 
 use super::{Context, output, trade};
-use crate::client::MAX_ESCROWS;
+use crate::client::{Listed, MAX_ESCROWS};
 use crate::engine::EngineError;
 use crate::engine::run::progress_text;
 
@@ -111,7 +111,10 @@ pub async fn list(context: &Context, list: &List) -> Result<(), EngineError> {
         return Ok(());
     }
     let most = usize::try_from(list.limit).unwrap_or(MAX_ESCROWS);
-    let escrows = client.escrows_where(&list.query(), most).await?;
+    let Listed { escrows, unreadable } = client.escrows_where(&list.query(), most).await?;
+    for id in unreadable {
+        output::note(&format!("{id}  the server can't read this escrow: its operator has to look at it"));
+    }
     output::result(context.json, &escrows, || output::lines(&escrows, line));
     Ok(())
 }

@@ -56,6 +56,16 @@ pub struct Client {
     held: tokio::sync::Mutex<Option<Session>>,
 }
 
+/// Escrows of a list.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Listed {
+    /// In the order that was asked for.
+    pub escrows: Vec<EscrowItem>,
+    /// Those that the server can't read.
+    pub unreadable: Vec<EscrowId>,
+}
+
 impl Client {
     /// A client for an account, with the passwords it may have, likeliest first. Nothing is sent yet, and no session is kept.
     pub fn new(base: &str, username: &str, passwords: Vec<Secret>) -> Result<Self, ClientError> {
@@ -136,32 +146,30 @@ impl Client {
     }
 
     /// All escrows of this account, newest first; at most [`MAX_ESCROWS`].
-    pub async fn escrows(&self) -> Result<Vec<EscrowItem>, ClientError> {
+    pub async fn escrows(&self) -> Result<Listed, ClientError> {
         self.escrows_where(&[], MAX_ESCROWS).await
     }
 
     /// The first `most` escrows of this account that fit the query parameters of the list, in the order that these say.
-    pub async fn escrows_where(
-        &self,
-        query: &[(&str, String)],
-        most: usize,
-    ) -> Result<Vec<EscrowItem>, ClientError> {
-        let mut all: Vec<EscrowItem> = Vec::new();
+    pub async fn escrows_where(&self, query: &[(&str, String)], most: usize) -> Result<Listed, ClientError> {
+        let mut all = Listed::default();
         let mut cursor: Option<String> = None;
         loop {
             let mut url = reqwest::Url::parse(&format!("{}/api/v1/escrows", self.base))
                 .map_err(|error| ClientError::Unreachable(error.to_string()))?;
             url.query_pairs_mut()
                 .extend_pairs(query)
-                .append_pair("limit", &(most - all.len()).clamp(1, 100).to_string())
+                .append_pair("limit", &(most - all.escrows.len()).clamp(1, 100).to_string())
                 .extend_pairs(cursor.iter().map(|next| ("cursor", next)));
             let page: EscrowPage = json(self.call(self.http.get(url)).await?).await?;
-            let more = !page.escrows.is_empty();
-            all.extend(page.escrows);
+            let more = !(page.escrows.is_empty() && page.unreadable.is_empty());
+            all.escrows.extend(page.escrows);
+            all.unreadable.extend(page.unreadable);
             // What a server sends beyond what was asked for is not believed to belong here.
-            all.truncate(most);
+            all.escrows.truncate(most);
+            all.unreadable.truncate(most);
             cursor = page.next;
-            if cursor.is_none() || !more || all.len() >= most {
+            if cursor.is_none() || !more || all.escrows.len() >= most || all.unreadable.len() >= most {
                 return Ok(all);
             }
         }

@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 use aegis_common::ids::EscrowId;
 use aegis_common::time::Clock;
-use aegis_common::wire::list::{Confirming, EscrowItem, Progress as Confirmed};
+use aegis_common::wire::list::{Confirming, Progress as Confirmed};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::desk::Desk;
 use super::setup::Progress;
 use super::{EngineError, prekeys};
-use crate::client::ClientError;
+use crate::client::{ClientError, Listed};
 use crate::daemon::Daemon;
 use crate::policy::Policy;
 use crate::wallet::MultisigWallet;
@@ -136,8 +136,8 @@ impl Engine {
     /// One look at every escrow; whether anything was done. No answer of the server ends the program: a relay's 404
     /// must not keep it from what is due in an hour.
     async fn round(&self, told: &mut Told, refill_at: &mut Instant, tell: &(dyn Fn(&Report) + Sync)) -> bool {
-        let escrows = match self.listed().await {
-            Ok(escrows) => escrows,
+        let Listed { escrows, unreadable } = match self.listed().await {
+            Ok(listed) => listed,
             Err(EngineError::Client(ClientError::Unreachable(_))) => return false,
             Err(error) => {
                 let report = Report {
@@ -155,6 +155,13 @@ impl Engine {
         told.forget_common();
         let mut busy = false;
         let mut seen = BTreeSet::new();
+        for id in unreadable.into_iter().filter(|id| seen.insert(*id)).collect::<Vec<_>>() {
+            let text = "the server can't read this escrow: its operator has to look at it".to_owned();
+            let report = Report { escrow: Some(id), event: "error", text, code: None };
+            if told.is_news(&report) {
+                tell(&report);
+            }
+        }
         // Oldest first: who came first is served first.
         for view in escrows.iter().rev().filter(|view| seen.insert(view.id)) {
             let mut say = |event: &'static str, text: String, code: Option<String>| {
@@ -208,7 +215,7 @@ impl Engine {
     }
 
     /// Every escrow, with the account's password as other processes have left it.
-    async fn listed(&self) -> Result<Vec<EscrowItem>, EngineError> {
+    async fn listed(&self) -> Result<Listed, EngineError> {
         self.desk.reread_keys()?;
         let escrows = self.desk.client.escrows().await;
         self.desk.settle_password()?;

@@ -204,7 +204,7 @@ impl State {
             }
             ("GET", "/escrows") => {
                 self.listed += 1;
-                json(EscrowPage { escrows: self.escrows.clone(), next: None })
+                json(EscrowPage { escrows: self.escrows.clone(), unreadable: Vec::new(), next: None })
             }
             ("POST", "/me/totp/disable") => {
                 let TotpCode { code } = read(request);

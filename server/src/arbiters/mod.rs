@@ -165,8 +165,17 @@ impl Arbiters {
         let due = |row: &EscrowRow| row.wake_at.map(|at| format!("{}-{}", at.as_millisecond(), row.id));
         let next = rows.last().filter(|_| more).and_then(due);
         let now = self.clock.now();
-        let items = rows.iter().filter_map(|row| dispute(row, now).transpose());
-        Ok(DisputePage { disputes: items.collect::<Result<_, _>>()?, next })
+        let (mut disputes, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match dispute(row, now) {
+                Ok(item) => disputes.extend(item),
+                Err(error) => {
+                    tracing::error!(%error, "an escrow is left out of the disputes");
+                    unreadable.push(row.id);
+                }
+            }
+        }
+        Ok(DisputePage { disputes, unreadable, next })
     }
 }
 

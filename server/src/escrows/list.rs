@@ -62,8 +62,18 @@ impl Escrows {
         let more = rows.len() > limit;
         rows.truncate(limit);
         let next = rows.last().filter(|_| more).map(|row| cursor::write(row.at, &list));
-        let escrows = rows.iter().map(|row| item(row, tip)).collect::<Result<_, _>>()?;
-        Ok(EscrowPage { escrows, next })
+        let (mut escrows, mut unreadable) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match item(row, tip) {
+                Ok(item) => escrows.push(item),
+                // One must not hide all others; and that it is there must not be hidden either.
+                Err(error) => {
+                    tracing::error!(%error, "an escrow is left out of a list");
+                    unreadable.push(row.id);
+                }
+            }
+        }
+        Ok(EscrowPage { escrows, unreadable, next })
     }
 
     /// How many escrows the reader has, by part and status.

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use aegis_common::code::Code;
+use aegis_common::escrow::stall::Why;
 use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::time::{Clock as _, SignedDuration};
 use aegis_common::wire::account::AccountRole;
+use aegis_common::wire::arbiter::DisputePage;
 use aegis_common::wire::escrow::EscrowView;
 use aegis_common::wire::list::{EscrowCounts, EscrowItem, EscrowPage};
+use aegis_common::wire::operator::StuckPage;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -296,4 +299,37 @@ async fn every_parameter_of_a_list_is_documented() {
         parameters.iter().all(|parameter| parameter["description"].is_string() && parameter["in"] == "query")
     );
     assert!(described["paths"]["/api/v1/escrow-counts"]["get"].is_object());
+}
+
+/// An escrow whose snapshot is damaged hides none of the others, and is named to whoever can have it mended.
+#[actix_web::test]
+async fn an_escrow_that_cannot_be_read_hides_no_other() {
+    let server = server().await;
+    let [bea, sam, ada] = server.people().await;
+    let operator = server.person("the-operator", 9, AccountRole::Operator).await;
+    let whole = make(&server, &bea, &sam, "A bicycle", 500).await.id;
+    let broken = make(&server, &bea, &sam, "A broken bicycle", 500).await.id;
+    let of = format!("WHERE id = X'{}'", broken.0.simple());
+    server.tamper(&format!("UPDATE escrows SET snapshot = '{{}}', status = 'DISPUTED', wake_at = 1 {of}"));
+    for who in [&bea, &sam, &ada] {
+        let page = page(&server, who, "").await;
+        assert_eq!(page.escrows.iter().map(|item| item.id).collect::<Vec<_>>(), [whole]);
+        assert_eq!((page.unreadable, page.next), (vec![broken], None));
+    }
+    let alone = page(&server, &bea, "limit=1").await;
+    assert_eq!((alone.escrows.len(), alone.unreadable), (0, vec![broken]));
+    assert_eq!(
+        page(&server, &bea, &format!("limit=1&cursor={}", alone.next.unwrap())).await.escrows[0].id,
+        whole
+    );
+    for who in [&ada, &operator] {
+        let sent = server.get("/api/v1/disputes", who).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::OK);
+        let page: DisputePage = sent.json().await.unwrap();
+        assert_eq!((page.disputes.len(), page.unreadable), (0, vec![broken]));
+    }
+    let stuck: StuckPage =
+        server.get("/api/v1/operator/escrows", &operator).send().await.unwrap().json().await.unwrap();
+    let [found] = &stuck.escrows[..] else { panic!("{stuck:?}") };
+    assert_eq!((found.escrow_id, found.status, found.stalls[0].why), (broken, None, Why::Unreadable));
 }
