@@ -210,7 +210,8 @@ pub struct ArbiterPool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OutboxLag {
-    /// Who: `sessions` wakes sockets, `webhooks` makes deliveries.
+    /// Who: `sessions` wakes sockets, `webhooks` makes deliveries, `orders` has orders follow their escrows, `vacancies` looks for
+    /// another arbiter where one would not.
     pub reader: String,
     /// How many; 10000 stands for more.
     pub waiting: u64,

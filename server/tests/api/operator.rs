@@ -42,7 +42,7 @@ async fn operators_see_how_the_server_is_and_what_somebody_has_to_look_at() {
     // What is said of nodes names no addresses.
     assert!(!format!("{:?}", found.reasons).contains("127.0.0.1"));
     for lag in &found.outbox {
-        assert!(["sessions", "webhooks"].contains(&lag.reader.as_str()), "{lag:?}");
+        assert!(["sessions", "webhooks", "orders", "vacancies"].contains(&lag.reader.as_str()), "{lag:?}");
     }
     server.clock.advance(SignedDuration::from_hours(24 * 3));
     let operator = Person { token: server.login(&operator.name).await.token, ..operator };
