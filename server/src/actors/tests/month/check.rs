@@ -19,9 +19,15 @@ use aegis_common::reputation::{Ending, Tally};
 use aegis_common::role::Role;
 use aegis_common::time::{Clock, SignedDuration, Timestamp};
 
+use diesel::sql_types::{BigInt, Binary};
+use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
+
 use super::player::FEE;
 use super::{Live, Month, SILENT, Sent};
+use crate::store::DatabaseUrl;
 
+/// For so long after the choice an escrow that is not made yet counts as one of its arbiter's.
+const BEING_MADE: SignedDuration = SignedDuration::from_mins(5);
 /// Later than this after its time a deadline counts as late.
 const LATE: SignedDuration = SignedDuration::from_secs(1);
 
@@ -317,6 +323,7 @@ async fn told(month: &Month, live: &Live, found: &Found) -> usize {
 async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found) -> usize {
     let mut successors = HashMap::new();
     let mut bars: BTreeMap<String, usize> = BTreeMap::new();
+    let unmade = unmade(month);
     for id in ids {
         let row = live.server.store.assignment(*id).await.unwrap().unwrap();
         let choice: Choice = serde_json::from_str(&row.choice).unwrap();
@@ -330,6 +337,10 @@ async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found
         if !month.down.iter().any(|(from, _)| *from == row.at) {
             for candidate in &choice.candidates {
                 let (least, most) = load(found, candidate.user_id, row.at);
+                let perhaps = unmade.iter().filter(|(arbiter, at)| {
+                    *arbiter == candidate.user_id && *at <= row.at && row.at.duration_since(*at) <= BEING_MADE
+                });
+                let most = most + perhaps.count();
                 let open = candidate.open as usize;
                 assert!((least..=most).contains(&open), "{open} is not from {least} to {most} at {}", row.at);
             }
@@ -357,6 +368,28 @@ async fn assignments(month: &Month, live: &Live, ids: &[EscrowId], found: &Found
         assert!(bars.contains_key(&format!("{bar:?}")), "{bar:?} never came up");
     }
     ids.len()
+}
+
+/// Choices of arbiters for escrows that were never made, because of a crash or a refusal: who was chosen, and when.
+fn unmade(month: &Month) -> Vec<(UserId, Timestamp)> {
+    let DatabaseUrl::Sqlite(path) = month.universe.url() else { panic!("SQLite") };
+    let mut raw = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let unmade =
+        "SELECT arbiter_id AS arbiter, at FROM assignments WHERE escrow_id NOT IN (SELECT id FROM escrows)";
+    let unmade: Vec<Unmade> = diesel::sql_query(unmade).load(&mut raw).unwrap();
+    let choice = |Unmade { arbiter, at }: Unmade| {
+        let arbiter = UserId(uuid::Uuid::from_slice(&arbiter).unwrap());
+        (arbiter, Timestamp::from_millisecond(at).unwrap())
+    };
+    unmade.into_iter().map(choice).collect()
+}
+
+#[derive(QueryableByName)]
+struct Unmade {
+    #[diesel(sql_type = Binary)]
+    arbiter: Vec<u8>,
+    #[diesel(sql_type = BigInt)]
+    at: i64,
 }
 
 /// How long nothing was heard, of the time in which a server ran.
