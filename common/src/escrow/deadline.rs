@@ -16,13 +16,52 @@ pub struct Patience {
     pub setup_seconds: u32,
     /// Seconds for a ruling.
     pub ruling_seconds: u32,
+    /// Seconds before expiry at which all are warned, the longer first.
+    #[serde(default = "a_day_and_an_hour")]
+    pub warning_seconds: [u32; 2],
+}
+
+fn a_day_and_an_hour() -> [u32; 2] {
+    [86_400, 3_600]
+}
+
+impl Patience {
+    /// How long before expiry all are warned, the longer first.
+    fn warnings(&self) -> [SignedDuration; 2] {
+        self.warning_seconds.map(|seconds| SignedDuration::from_secs(i64::from(seconds)))
+    }
+
+    /// How many warnings are past when so much is left.
+    pub(super) fn warnings_past(&self, left: SignedDuration) -> usize {
+        self.warnings().iter().filter(|before| left <= **before).count()
+    }
+
+    /// How long before expiry the next warning is due, where so many are past.
+    pub(super) fn next_warning(&self, past: usize) -> Option<SignedDuration> {
+        self.warnings().get(past).copied()
+    }
 }
 
 impl Default for Patience {
-    /// Three days, and a week.
+    /// Three days, and a week; warnings a day and an hour before expiry.
     fn default() -> Self {
-        Self { setup_seconds: 3 * 86_400, ruling_seconds: 7 * 86_400 }
+        let warning_seconds = a_day_and_an_hour();
+        Self { setup_seconds: 3 * 86_400, ruling_seconds: 7 * 86_400, warning_seconds }
     }
+}
+
+/// What the clock brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Due {
+    /// The contract's expiry.
+    Expiry,
+    /// A warning of it.
+    Warning,
+    /// An answer is overdue.
+    Answer,
+    /// The turn of a pair of signers is over.
+    Turn,
 }
 
 /// What people are asked for.
@@ -56,6 +95,20 @@ impl Escrow {
                 Some(Asked::Setup(stage, self.setup.rounds().attempt(), owe))
             }
             _ => None,
+        }
+    }
+
+    /// What is due by the clock.
+    pub fn due(&self, now: Timestamp) -> Option<Due> {
+        self.wake_at().filter(|due| *due <= now)?;
+        let left = self.contract.expires_at.duration_since(now);
+        let warning = self.patience.next_warning(self.warned);
+        match &self.phase {
+            Phase::Open { .. } if left <= SignedDuration::ZERO => Some(Due::Expiry),
+            Phase::Open { .. } if warning.is_some_and(|before| left <= before) => Some(Due::Warning),
+            Phase::Open { .. } | Phase::Disputed { .. } => Some(Due::Answer),
+            Phase::Settling(_) | Phase::Completed { .. } => Some(Due::Turn),
+            Phase::Expired | Phase::Cancelled { .. } => None,
         }
     }
 

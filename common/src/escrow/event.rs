@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deadline::Due;
 use super::deposits::{OutputId, Sighting};
 use super::payout::Payments;
 use super::statement::SignedStatement;
@@ -51,8 +52,12 @@ pub enum Event {
         /// Its id.
         txid: Hash32,
     },
-    /// A deadline may have passed.
-    Timer,
+    /// A deadline has passed.
+    Timer {
+        /// Which: only what is due then is accepted. None in journals that were written before it was told.
+        #[serde(default)]
+        due: Option<Due>,
+    },
     /// The server was down for so long since the present answer was asked for: nobody could give one meanwhile.
     Outage {
         /// In all, in seconds.
@@ -76,7 +81,7 @@ impl Event {
             Self::Tip { .. } => "tip",
             Self::PayoutSeen { .. } => "payoutSeen",
             Self::PayoutLost { .. } => "payoutLost",
-            Self::Timer => "timer",
+            Self::Timer { .. } => "timer",
             Self::Outage { .. } => "outage",
             Self::Delete { .. } => "delete",
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::contract::Contract;
+use super::deadline::Due;
 use super::deposits::{OutputId, Sighting, Slot};
 use super::event::Event;
 use super::outcome::Outcome;
@@ -87,7 +88,7 @@ pub fn tell(contract: &Contract, event: &Event) -> Told {
         Event::PayoutLost { txid } => {
             (Some(By::Chain), format!("The payout {txid} is in neither pool nor chain any more."))
         }
-        Event::Timer => (Some(By::Clock), "A deadline has passed.".to_owned()),
+        Event::Timer { due } => (Some(By::Clock), deadline(*due).to_owned()),
         Event::Outage { seconds } => {
             let text = format!(
                 "No server ran for {seconds} seconds: the answer that is awaited has as much longer."
@@ -132,6 +133,16 @@ fn act(role: Role, act: &Act) -> String {
             format!("proposes the payout, signed once, in attempt {attempt}: fee {}.", xmr(*fee))
         }
         Act::Approve { txid, .. } => format!("signs the payout: transaction {txid}."),
+    }
+}
+
+fn deadline(due: Option<Due>) -> &'static str {
+    match due {
+        Some(Due::Expiry) => "The contract expires.",
+        Some(Due::Warning) => "Expiry is near: all are warned.",
+        Some(Due::Answer) => "An answer is overdue: all are told.",
+        Some(Due::Turn) => "The signers' turn is over: the next pair is asked.",
+        None => "A deadline has passed.",
     }
 }
 
@@ -247,7 +258,11 @@ mod tests {
                 "A payout is seen in the pool: transaction",
             ),
             (Event::PayoutLost { txid: hash("tx") }, "neither pool nor chain"),
-            (Event::Timer, "A deadline has passed."),
+            (Event::Timer { due: None }, "A deadline has passed."),
+            (Event::Timer { due: Some(Due::Expiry) }, "The contract expires."),
+            (Event::Timer { due: Some(Due::Warning) }, "Expiry is near"),
+            (Event::Timer { due: Some(Due::Answer) }, "An answer is overdue"),
+            (Event::Timer { due: Some(Due::Turn) }, "turn is over"),
             (Event::Outage { seconds: 90 }, "for 90 seconds"),
             (Event::Delete { by: contract().seller.user_id }, "(seller) deletes the escrow."),
         ]
@@ -273,7 +288,7 @@ mod tests {
         let told = tell(&contract, &said(Role::Seller, Act::Confirm {}));
         assert_eq!(told.by, Some(By::Seller));
         assert_eq!(told.text, format!("{} (seller) says that it has delivered.", contract.seller.username));
-        assert_eq!(tell(&contract, &Event::Timer).by, Some(By::Clock));
+        assert_eq!(tell(&contract, &Event::Timer { due: None }).by, Some(By::Clock));
         assert_eq!(tell(&contract, &Event::Tip { height: 1 }).by, Some(By::Chain));
         let made = created(&contract, contract.buyer.user_id);
         assert_eq!((made.by, made.code), (Some(By::Buyer), CREATED));

@@ -17,7 +17,7 @@ use crate::canonical::NotCanonical;
 use crate::hash::Hash32;
 use crate::ids::{EscrowId, UserId};
 use crate::role::Role;
-use crate::time::{SignedDuration, Timestamp};
+use crate::time::Timestamp;
 
 /// Where an escrow is in its life, by the names used on the wire.
 #[derive(
@@ -198,9 +198,6 @@ impl Opening {
     }
 }
 
-/// How long before expiry people are warned.
-pub const WARNINGS: [SignedDuration; 2] = [SignedDuration::from_hours(24), SignedDuration::from_hours(1)];
-
 /// An escrow: the snapshot that is persisted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -246,7 +243,7 @@ impl Escrow {
         let left = contract.expires_at.duration_since(now);
         let Opening { initiator, replaces, patience } = opening;
         let mut escrow = Self {
-            warned: WARNINGS.iter().filter(|before| left <= **before).count(),
+            warned: patience.warnings_past(left),
             contract,
             contract_hash,
             initiator,
@@ -382,9 +379,8 @@ impl Escrow {
         match &self.phase {
             Phase::Open { .. } => {
                 let expiry = self.contract.expires_at;
-                let warning = WARNINGS
-                    .get(self.warned)
-                    .map(|before| expiry.saturating_sub(*before).unwrap_or(Timestamp::MIN));
+                let warning = self.patience.next_warning(self.warned);
+                let warning = warning.map(|before| expiry.saturating_sub(before).unwrap_or(Timestamp::MIN));
                 [Some(expiry), warning, answer].into_iter().flatten().min()
             }
             // Nobody is late while nobody can sign.

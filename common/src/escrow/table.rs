@@ -252,8 +252,8 @@ const DEADLINES: &str = "
 - **Finality.** A transaction in block `h` is final when the tip is at `h + finalityDepth - 1`. The statuses of an escrow
   without an outcome are computed from what is final, so a reorganisation steps them back by itself: also where a block
   still stands but is no longer deep enough.
-- **Expiry** comes at `expiresAt` unless a dispute or an outcome came before; warnings 24 hours and 1 hour ahead. It never
-  moves.
+- **Expiry** comes at `expiresAt` unless a dispute or an outcome came before; all are warned twice, by default 24 hours and
+  1 hour ahead. It never moves.
 - **Answers** are awaited for each stage of the setup and for a ruling, as long as the operator says. A trader's silence is
   told; an arbiter's calls the escrow off before money can come, and another escrow with another arbiter takes its place; a
   late ruling is told, again and again. These deadlines are put off by as long as the server was down.

@@ -1,6 +1,7 @@
 //! The one door: `apply(state, event, now)` gives the next state and its effects, or says why not. Pure; every rule of
 //! the lifecycle is decided here and in the types it rests on, and nowhere else. A refused event changes nothing.
 
+use super::deadline::Due;
 use super::deposits::{Deposit, MAX_OUTPUTS};
 use super::effect::{Effect, Notice};
 use super::event::Event;
@@ -9,7 +10,7 @@ use super::outcome::{Authority, Outcome, at_expiry};
 use super::payout::{self, PayoutError};
 use super::settling::{Settling, SettlingError};
 use super::setup::{SetupError, Stage};
-use super::state::{CalledOff, Escrow, PaidIn, Phase, Status, WARNINGS};
+use super::state::{CalledOff, Escrow, PaidIn, Phase, Status};
 use super::statement::{Act, Check, SignedStatement, StatementError, StatementRef};
 use crate::amount::Piconero;
 use crate::code::Code;
@@ -98,7 +99,7 @@ pub fn apply(escrow: &Escrow, event: &Event, now: Timestamp) -> Result<Applied, 
             onchain::payout_seen(escrow, *txid, *height, payments, now)?
         }
         Event::PayoutLost { txid } => onchain::payout_lost(escrow, *txid, now)?,
-        Event::Timer => timer(escrow, now)?,
+        Event::Timer { due } => timer(escrow, *due, now)?,
         Event::Outage { seconds } => (escrow.put_off(*seconds, now).ok_or(Rejected::NotDue)?, Vec::new()),
         Event::Delete { by } => (delete(escrow, *by)?, Vec::new()),
     };
@@ -300,32 +301,22 @@ fn offer(escrow: &Escrow, role: Role, outcome: Outcome, now: Timestamp) -> Resul
     Ok(next)
 }
 
-fn timer(escrow: &Escrow, now: Timestamp) -> Result<Applied, Rejected> {
-    if escrow.wake_at().is_none_or(|due| now < due) {
-        return Err(Rejected::NotDue);
-    }
-    match &escrow.phase {
-        Phase::Open { .. } if now >= escrow.contract.expires_at => Ok((expire(escrow, now), Vec::new())),
-        Phase::Open { .. } if !warning_due(escrow, now) => Ok(overdue(escrow, now)),
-        Phase::Open { .. } => {
-            let mut next = escrow.clone();
-            let left = escrow.contract.expires_at.duration_since(now);
-            next.warned = WARNINGS.iter().filter(|before| left <= **before).count();
+fn timer(escrow: &Escrow, told: Option<Due>, now: Timestamp) -> Result<Applied, Rejected> {
+    let due = escrow.due(now).filter(|due| told.is_none_or(|told| told == *due)).ok_or(Rejected::NotDue)?;
+    match due {
+        Due::Expiry => Ok((expire(escrow, now), Vec::new())),
+        Due::Warning => {
             let expires_at = escrow.contract.expires_at;
+            let warned = escrow.patience.warnings_past(expires_at.duration_since(now));
+            let next = Escrow { warned, ..escrow.clone() };
             Ok((next, vec![Effect::Notify(Notice::ExpiryWarning { expires_at })]))
         }
-        Phase::Settling(_) | Phase::Completed { .. } => {
+        Due::Answer => Ok(overdue(escrow, now)),
+        Due::Turn => {
             let settling = escrow.settling().ok_or(Rejected::NotDue)?;
             Ok((with_settling(escrow, settling.rotate(now)), Vec::new()))
         }
-        Phase::Disputed { .. } => Ok(overdue(escrow, now)),
-        Phase::Expired | Phase::Cancelled { .. } => Err(Rejected::NotDue),
     }
-}
-
-fn warning_due(escrow: &Escrow, now: Timestamp) -> bool {
-    let left = escrow.contract.expires_at.duration_since(now);
-    WARNINGS.get(escrow.warned).is_some_and(|before| left <= *before)
 }
 
 /// Nobody is forced to trade, so a trader's silence is only told. Where the arbiter alone is waited for, the escrow can't go on.

@@ -166,7 +166,8 @@ impl Sim {
     /// Sets the clock to the next deadline and lets it pass.
     pub fn wake(&mut self) -> Result<Vec<Effect>, Rejected> {
         self.now = self.now.max(self.escrow.wake_at().expect("a deadline"));
-        self.apply(Event::Timer)
+        let due = self.escrow.due(self.now);
+        self.apply(Event::Timer { due })
     }
 
     /// Ready, fully funded and final.

@@ -63,7 +63,7 @@ pub fn begin(seed: u64) -> Sim {
 /// One thing that may happen, right or wrong.
 pub fn event(sim: &mut Sim, dice: &mut Dice) -> Event {
     match dice.roll(20) {
-        0..=5 => likely(sim, dice).unwrap_or(Event::Timer),
+        0..=5 => likely(sim, dice).unwrap_or(Event::Timer { due: None }),
         6..=8 => {
             let (role, act) = (dice.pick(&Role::ALL), act(sim, dice));
             said(sim.sign(role, act))
@@ -88,7 +88,7 @@ pub fn event(sim: &mut Sim, dice: &mut Dice) -> Event {
         16 => {
             let lost = sim.escrow.deposits.all();
             let output = lost.get(dice.roll(4) as usize).map(|deposit| deposit.output);
-            output.map_or(Event::Timer, |output| Event::DepositLost { output })
+            output.map_or(Event::Timer { due: None }, |output| Event::DepositLost { output })
         }
         17 => {
             let step = dice.pick(&[-7_200, -1, 0, 1, 60, 3_600, 86_400]);
@@ -96,7 +96,7 @@ pub fn event(sim: &mut Sim, dice: &mut Dice) -> Event {
             if dice.roll(4) == 0 {
                 return Event::Outage { seconds: dice.pick(&[0, 60, 3_600, u32::MAX]) };
             }
-            Event::Timer
+            Event::Timer { due: None }
         }
         18 => {
             if dice.roll(3) == 0
@@ -104,7 +104,7 @@ pub fn event(sim: &mut Sim, dice: &mut Dice) -> Event {
             {
                 sim.now = sim.now.max(due);
             }
-            Event::Timer
+            Event::Timer { due: None }
         }
         _ => {
             let somebody = sim.escrow.contract.buyer.user_id;

@@ -292,7 +292,7 @@ fn an_approved_payout_admits_no_second_transaction_until_it_is_gone() {
     ] {
         assert!(sim.say(role, act).is_err());
     }
-    assert_eq!(sim.apply(Event::Timer), Err(Rejected::NotDue));
+    assert_eq!(sim.apply(Event::Timer { due: None }), Err(Rejected::NotDue));
 }
 
 #[test]

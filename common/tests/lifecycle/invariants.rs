@@ -1,5 +1,6 @@
 //! What holds after every accepted event, whatever led to it.
 
+use aegis_common::escrow::deadline::Due;
 use aegis_common::escrow::deposits::{MAX_OUTPUTS, Refusal, final_at};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::outcome::Outcome;
@@ -62,11 +63,18 @@ fn finality(sim: &Sim) {
 fn wake_ups(sim: &Sim) {
     if let Some(due) = sim.escrow.wake_at() {
         let at = due.max(sim.now);
-        let next = apply(&sim.escrow, &Event::Timer, at).unwrap().0;
+        let due_then = sim.escrow.due(at);
+        let next = apply(&sim.escrow, &Event::Timer { due: due_then }, at).unwrap().0;
+        assert_eq!(apply(&sim.escrow, &Event::Timer { due: None }, at).unwrap().0, next);
+        for other in [Due::Expiry, Due::Warning, Due::Answer, Due::Turn] {
+            let told = Some(other);
+            let applied = apply(&sim.escrow, &Event::Timer { due: told }, at);
+            assert_eq!(applied.is_ok(), told == due_then, "{applied:?}");
+        }
         assert!(next.wake_at().is_none_or(|later| later > at), "the timer would run in circles");
         if due > sim.created.created_at {
             let early = due - aegis_common::time::SignedDuration::from_millis(1);
-            assert_eq!(apply(&sim.escrow, &Event::Timer, early), Err(Rejected::NotDue));
+            assert_eq!(apply(&sim.escrow, &Event::Timer { due: None }, early), Err(Rejected::NotDue));
         }
     }
     if let Some(height) = sim.escrow.wake_height() {

@@ -21,7 +21,13 @@ use super::rows::Held;
 /// A command in the form in which it can be tried more than once.
 pub(super) enum Order {
     Read,
-    Apply { by: Option<UserId>, event: Event, view_key: Option<Zeroizing<[u8; 32]>> },
+    /// What the clock brings, which depends on the state.
+    Timer,
+    Apply {
+        by: Option<UserId>,
+        event: Event,
+        view_key: Option<Zeroizing<[u8; 32]>>,
+    },
 }
 
 impl From<Work> for Order {
@@ -39,7 +45,7 @@ impl From<Work> for Order {
                 Command::Sighted(seen) => apply(Event::DepositSeen { seen }),
                 Command::RolledBack { to } => apply(Event::RolledBack { to }),
                 Command::Tip { height } => apply(Event::Tip { height }),
-                Command::Timer => apply(Event::Timer),
+                Command::Timer => Self::Timer,
                 // A look-up asks the nodes and must not hold up the mailbox: `lookup` reads and sends events.
                 Command::LookUp | Command::Read => Self::Read,
             },

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use actix::{Actor, ActorFutureExt, AtomicResponse, Context, Handler, Message, WrapFuture};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::record::Entry;
+use aegis_common::escrow::transition::Rejected;
 use aegis_common::hash::Hash32;
 use aegis_common::ids::EscrowId;
 use aegis_common::reputation::Ending;
@@ -183,12 +184,11 @@ impl Desk {
         expected: Option<i64>,
     ) -> Result<(Held, Option<Hash32>), Halt> {
         let now = self.world.clock.now();
-        let put_off = match order {
-            Order::Apply { event: Event::Timer, .. } => self.world.outages.put_off(&held.escrow, now),
+        let brought = match order {
+            Order::Timer => Some(self.by_the_clock(held, now).map_err(Halt::Refused)?),
             _ => None,
         };
-        let put_off = put_off.map(|event| Order::Apply { by: None, event, view_key: None });
-        let order = put_off.as_ref().unwrap_or(order);
+        let order = brought.as_ref().unwrap_or(order);
         match decide(held, order, expected, now).map_err(Halt::Refused)? {
             Verdict::Nothing(statement) => Ok((held.clone(), statement)),
             Verdict::Change(change) => {
@@ -196,6 +196,14 @@ impl Desk {
                 Ok((self.make_durable(held, order, *change, now).await?, statement))
             }
         }
+    }
+
+    /// What is due now: more time for an answer, where no server ran meanwhile.
+    fn by_the_clock(&self, held: &Held, now: Timestamp) -> Result<Order, Refusal> {
+        let due = || held.escrow.due(now).map(|due| Event::Timer { due: Some(due) });
+        let event = self.world.outages.put_off(&held.escrow, now).or_else(due);
+        let event = event.ok_or(Refusal::Rejected(Rejected::NotDue))?;
+        Ok(Order::Apply { by: None, event, view_key: None })
     }
 
     async fn make_durable(

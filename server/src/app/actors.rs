@@ -51,6 +51,7 @@ pub fn start_actors(config: &Config, ground: &Ground) -> anyhow::Result<Actors> 
         patience: Patience {
             setup_seconds: config.people.answer_hours.saturating_mul(3_600),
             ruling_seconds: config.people.ruling_hours.saturating_mul(3_600),
+            warning_seconds: config.people.warning_hours.map(|hours| hours.saturating_mul(3_600)),
         },
         ..Options::default()
     };

@@ -19,7 +19,7 @@ use aegis_common::escrow::contract::bounds;
 pub use read::{Allowed, Url};
 use read::{
     address, allowed, between, files, flag_format, ips, maybe_path, network, origins, path, piconero, plain,
-    publishers, registration, scan_path, secret, socket, text, tor_proxy, url, urls, yes_or_no,
+    publishers, registration, scan_path, secret, socket, text, tor_proxy, url, urls, warnings, yes_or_no,
 };
 use source::Source;
 pub use source::{Concern, ConfigError, Setting, env_example};
@@ -155,6 +155,8 @@ concerns! {
         "AEGIS_ANSWER_HOURS" = "72" => answer_hours: u32, between(1, 720);
         /// Hours after which a ruling is overdue, 1 to 2160.
         "AEGIS_RULING_HOURS" = "168" => ruling_hours: u32, between(1, 2160);
+        /// Hours before an escrow's expiry at which all are warned: two numbers of 1 to 720, the greater first.
+        "AEGIS_WARNING_HOURS" = "24,1" => warning_hours: [u32; 2], warnings;
         /// Cases at once of arbiters who name no number, 0 to 10000.
         "AEGIS_ARBITER_CAPACITY" = "100" => arbiter_capacity: u32, between(0, 10_000);
         /// Escrows that one person may have begun that are not paid for, 1 to 10000: each takes room of an arbiter's.
@@ -313,6 +315,7 @@ mod tests {
         assert_eq!(config.data.key_file, PathBuf::from("./data/keys"));
         assert_eq!(config.chain.network, Network::Regtest);
         assert_eq!(config.terms.platform_address, None);
+        assert_eq!(config.people.warning_hours, [24, 1]);
     }
 
     #[test]
@@ -323,6 +326,10 @@ mod tests {
             ("AEGIS_DATABASE_URL", "mysql://x"),
             ("AEGIS_KEY_FILE", ""),
             ("AEGIS_NETWORK", "Mainnet"),
+            ("AEGIS_WARNING_HOURS", "24"),
+            ("AEGIS_WARNING_HOURS", "1,24"),
+            ("AEGIS_WARNING_HOURS", "24,0"),
+            ("AEGIS_WARNING_HOURS", "24,x,1"),
             ("AEGIS_NODES", ""),
             ("AEGIS_NODES", "ftp://node"),
             ("AEGIS_NODES", "127.0.0.1:18081"),

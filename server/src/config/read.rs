@@ -53,6 +53,15 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
+/// Hours before expiry.
+pub fn warnings(text: &str) -> Result<[u32; 2], String> {
+    let hours: Option<Vec<u32>> = list(text).map(|item| between(1, 720)(item).ok()).collect();
+    match hours.as_deref() {
+        Some([first, second]) if first > second => Ok([*first, *second]),
+        _ => Err("must be two whole numbers from 1 to 720, the greater first, e.g. 24,1".to_owned()),
+    }
+}
+
 pub fn ips(text: &str) -> Result<Vec<IpAddr>, String> {
     list(text).map(str::parse).collect::<Result<_, _>>().map_err(|_| "must be IP addresses".to_owned())
 }

@@ -16,7 +16,7 @@ use super::kit::{Server, Universe, until};
 const WEEK: SignedDuration = SignedDuration::from_hours(24 * 7);
 
 async fn timers(server: &Server, id: EscrowId) -> usize {
-    server.count(id, |event| matches!(event, Event::Timer)).await
+    server.count(id, |event| matches!(event, Event::Timer { .. })).await
 }
 
 /// Long enough for several looks at the deadlines.

@@ -116,7 +116,7 @@ async fn one(month: &Month, live: &Live, id: EscrowId, found: &mut Found) {
         }));
         match &entry.event {
             Event::Statement { signed } => said.push((signed.statement.role, signed.statement.act.clone())),
-            Event::Timer => found.timers += 1,
+            Event::Timer { .. } => found.timers += 1,
             Event::Outage { .. } => found.outages += 1,
             _ => {}
         }

@@ -154,7 +154,8 @@ impl Month {
         options.outbox_poll = Duration::from_millis(20);
         options.watch_days = 1;
         options.unwatch = Duration::from_millis(500);
-        options.patience = Patience { setup_seconds: 12 * 3_600, ruling_seconds: 24 * 3_600 };
+        options.patience =
+            Patience { setup_seconds: 12 * 3_600, ruling_seconds: 24 * 3_600, ..Patience::default() };
         let mut dice = Dice(seed);
         let ticks = size.days * TICKS_A_DAY;
         let mut people: Vec<Person> =
