@@ -1,10 +1,12 @@
-//! How long people have to answer. These deadlines are the operator's and not the contract's: they are put off by as long as the
-//! server was down, and what they bring about is never a payment. The contract's expiry is another thing and never moves.
+//! How long people have to answer. These deadlines, and the turns of signers, are put off by as long as the server
+//! was down; what they bring about is never a payment. The contract's expiry is another thing and never moves.
 
 use serde::{Deserialize, Serialize};
 
+use super::settling::Settling;
 use super::setup::Stage;
 use super::state::{Escrow, Phase};
+use super::transition::with_settling;
 use crate::role::Role;
 use crate::time::{SignedDuration, Timestamp};
 
@@ -165,17 +167,33 @@ impl Escrow {
         Self { awaited: self.awaited.map(|awaited| Awaited { until, ..awaited }), ..self.clone() }
     }
 
-    /// The same with its deadline put off: the server was down for so many seconds since the answer was asked for.
-    /// `None` where nothing changes.
+    /// Since when people are asked for what is due now.
+    pub fn asked_since(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.due(now)? {
+            Due::Answer => self.awaited.map(|awaited| awaited.since),
+            Due::Turn => self.settling().map(|settling| settling.attempt_since),
+            Due::Expiry | Due::Warning => None,
+        }
+    }
+
+    /// The same with its deadline put off: the server was down for so many seconds since the answer, or the signers' turn, was
+    /// asked for. `None` where nothing changes.
     pub fn put_off(&self, seconds: u32, now: Timestamp) -> Option<Self> {
-        let awaited = self.awaited?;
         // Nobody can have been kept from answering for longer than they were asked.
-        let asked_for = now.duration_since(awaited.since).as_secs();
-        let seconds =
-            seconds.min(u32::try_from(asked_for).unwrap_or(if asked_for < 0 { 0 } else { u32::MAX }));
-        let more = seconds.checked_sub(awaited.put_off).filter(|more| *more > 0)?;
-        let until = awaited.until?.saturating_add(SignedDuration::from_secs(i64::from(more)));
-        let until = Some(until.unwrap_or(Timestamp::MAX));
-        Some(Self { awaited: Some(Awaited { until, put_off: seconds, ..awaited }), ..self.clone() })
+        let longer = |since: Timestamp, known: u32| {
+            let asked_for = now.duration_since(since).as_secs();
+            let asked_for = u32::try_from(asked_for).unwrap_or(if asked_for < 0 { 0 } else { u32::MAX });
+            Some(seconds.min(asked_for)).filter(|seconds| *seconds > known)
+        };
+        if let Some(settling) = self.settling() {
+            settling.rotates_at(&self.contract).filter(|_| self.payable())?;
+            let put_off = longer(settling.attempt_since, settling.put_off)?;
+            return Some(with_settling(self, Settling { put_off, ..settling.clone() }));
+        }
+        let awaited = self.awaited?;
+        let put_off = longer(awaited.since, awaited.put_off)?;
+        let more = SignedDuration::from_secs(i64::from(put_off - awaited.put_off));
+        let until = Some(awaited.until?.saturating_add(more).unwrap_or(Timestamp::MAX));
+        Some(Self { awaited: Some(Awaited { until, put_off, ..awaited }), ..self.clone() })
     }
 }

@@ -44,6 +44,9 @@ pub struct Settling {
     pub attempt: u32,
     /// When the present pair of signers was asked and could sign.
     pub attempt_since: Timestamp,
+    /// Seconds by which their turn is longer because the server was down.
+    #[serde(default)]
+    pub put_off: u32,
     /// How often silent signers were replaced.
     pub rotation: u32,
     /// New attempts the present pair has had.
@@ -85,6 +88,7 @@ impl Settling {
             late: false,
             attempt: 1,
             attempt_since: now,
+            put_off: 0,
             rotation: 0,
             retries: 0,
             awaited: Vec::new(),
@@ -350,7 +354,7 @@ impl Settling {
     /// When the present pair's turn is over; none while a transaction is on its way. Only meant while payable.
     pub fn rotates_at(&self, contract: &Contract) -> Option<Timestamp> {
         let doubled = i64::from(contract.cosign_seconds) << (self.rotation / 3).min(DOUBLINGS);
-        let wait = SignedDuration::from_secs(doubled);
+        let wait = SignedDuration::from_secs(doubled.saturating_add(i64::from(self.put_off)));
         (!self.approved).then(|| self.attempt_since.saturating_add(wait).unwrap_or(Timestamp::MAX))
     }
 
@@ -359,9 +363,14 @@ impl Settling {
         let mut next = self.clone();
         next.rotation = self.rotation.wrapping_add(1);
         next.retries = 0;
-        next.attempt_since = now;
+        next.begin_turn(now);
         next.next_attempt();
         next
+    }
+
+    /// The present pair's time runs from now.
+    pub(super) fn begin_turn(&mut self, now: Timestamp) {
+        (self.attempt_since, self.put_off) = (now, 0);
     }
 
     /// The height at which the payout is final.

@@ -111,6 +111,7 @@ pub const LISTED: &[Row] = &[
     row(TimelockDefaultTriggered, "depositLost", Expired, "a refund of what came in part has nothing left to pay"),
     row(TimelockDefaultTriggered, "rolledBack", TimelockDefaultTriggered, "a reorganisation"),
     row(TimelockDefaultTriggered, "tip", TimelockDefaultTriggered, "a deposit became final"),
+    row(TimelockDefaultTriggered, "outage", TimelockDefaultTriggered, "the server was down: the signers have as much longer"),
     row(TimelockDefaultTriggered, "timer", Settling, "the signers' turn is over; the next pair is asked"),
     row(Settling, "sync", Settling, "a signer posts signing data"),
     row(Settling, "propose", Settling, "the proposer signs a transaction"),
@@ -125,6 +126,7 @@ pub const LISTED: &[Row] = &[
     row(Settling, "tip", CompletedSplit, "the payout is final"),
     row(Settling, "payoutSeen", Settling, "the payout is in the pool or in a block; one that pays something else is void"),
     row(Settling, "payoutLost", Settling, "the payout is in neither pool nor chain; the next attempt starts"),
+    row(Settling, "outage", Settling, "the server was down: the signers have as much longer"),
     row(Settling, "timer", Settling, "the signers' turn is over; the next pair is asked"),
     row(CompletedReleased, "depositSeen", CompletedReleased, "an output was seen, in the pool or in a block"),
     row(CompletedReleased, "depositLost", CompletedReleased, "an unconfirmed output vanished"),
@@ -135,6 +137,7 @@ pub const LISTED: &[Row] = &[
     row(CompletedReleased, "approve", CompletedReleased, "the cosigner completes it"),
     row(CompletedReleased, "payoutSeen", CompletedReleased, "the return is in the pool or in a block; one that pays something else is void"),
     row(CompletedReleased, "payoutLost", CompletedReleased, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedReleased, "outage", CompletedReleased, "the server was down: the return's signers have as much longer"),
     row(CompletedReleased, "timer", CompletedReleased, "the turn of the return's signers is over; the next pair is asked"),
     row(CompletedRefunded, "depositSeen", CompletedRefunded, "an output was seen, in the pool or in a block"),
     row(CompletedRefunded, "depositLost", CompletedRefunded, "an unconfirmed output vanished"),
@@ -145,6 +148,7 @@ pub const LISTED: &[Row] = &[
     row(CompletedRefunded, "approve", CompletedRefunded, "the cosigner completes it"),
     row(CompletedRefunded, "payoutSeen", CompletedRefunded, "the return is in the pool or in a block; one that pays something else is void"),
     row(CompletedRefunded, "payoutLost", CompletedRefunded, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedRefunded, "outage", CompletedRefunded, "the server was down: the return's signers have as much longer"),
     row(CompletedRefunded, "timer", CompletedRefunded, "the turn of the return's signers is over; the next pair is asked"),
     row(CompletedSplit, "depositSeen", CompletedSplit, "an output was seen, in the pool or in a block"),
     row(CompletedSplit, "depositLost", CompletedSplit, "an unconfirmed output vanished"),
@@ -155,6 +159,7 @@ pub const LISTED: &[Row] = &[
     row(CompletedSplit, "approve", CompletedSplit, "the cosigner completes it"),
     row(CompletedSplit, "payoutSeen", CompletedSplit, "the return is in the pool or in a block; one that pays something else is void"),
     row(CompletedSplit, "payoutLost", CompletedSplit, "the return is in neither pool nor chain; the next attempt starts"),
+    row(CompletedSplit, "outage", CompletedSplit, "the server was down: the return's signers have as much longer"),
     row(CompletedSplit, "timer", CompletedSplit, "the turn of the return's signers is over; the next pair is asked"),
     row(Expired, "depositSeen", TimelockDefaultTriggered, "money had been on its way: it goes back"),
     row(Expired, "depositSeen", Expired, "an output that is not credited"),
@@ -256,10 +261,11 @@ const DEADLINES: &str = "
   1 hour ahead. It never moves.
 - **Answers** are awaited for each stage of the setup and for a ruling, as long as the operator says. A trader's silence is
   told; an arbiter's calls the escrow off before money can come, and another escrow with another arbiter takes its place; a
-  late ruling is told, again and again. These deadlines are put off by as long as the server was down.
+  late ruling is told, again and again.
 - **Signing.** A payout waits until everything that was on its way when the outcome stood is final or gone. A pair of
   signers then has `cosignSeconds` and 8 new attempts; then the next pair is asked. After all three pairs the time doubles.
   What one attempt divides is fixed with its first signing data: money that comes later waits for the next attempt.
+- **Downtime.** Answers and the turns of signers are put off by as long as the server was down. Expiry is not.
 - **An approved payout** is given up when it is in neither pool nor chain 60 seconds after its approval, or when its keys
   prove that it pays something else.
 - **Over.** Money that reaches an escrow which expired or was deleted without any goes back to the buyer's and the seller's

@@ -150,7 +150,7 @@ fn rebase(before: &Escrow, next: &mut Escrow, now: Timestamp) {
         && !before.payable()
         && let Some(settling) = next.settling_mut()
     {
-        settling.attempt_since = now;
+        settling.begin_turn(now);
     }
 }
 

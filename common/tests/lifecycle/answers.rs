@@ -134,6 +134,20 @@ fn answers_are_put_off_by_the_downtime_and_expiry_is_not() {
     sim.apply(Event::Outage { seconds: u32::MAX }).unwrap();
     assert_eq!(sim.escrow.wake_at(), Some(due + SignedDuration::from_hours(30)));
     assert_eq!(sim.escrow.contract.expires_at, expiry);
+    // So is the turn of a pair of signers; the next pair has its own.
+    let mut sim = Sim::new(contract());
+    sim.active();
+    sim.say(Role::Seller, Act::Refund {}).unwrap();
+    let due = sim.escrow.wake_at().unwrap();
+    sim.now += SignedDuration::from_secs(40);
+    sim.apply(Event::Outage { seconds: 30 }).unwrap();
+    assert_eq!(sim.escrow.wake_at(), Some(due + SignedDuration::from_secs(30)));
+    assert_eq!(sim.apply(Event::Outage { seconds: 30 }), Err(Rejected::NotDue));
+    sim.apply(Event::Outage { seconds: u32::MAX }).unwrap();
+    assert_eq!(sim.escrow.wake_at(), Some(due + SignedDuration::from_secs(40)));
+    sim.wake().unwrap();
+    let turn = SignedDuration::from_secs(i64::from(sim.escrow.contract.cosign_seconds));
+    assert_eq!(sim.escrow.wake_at(), Some(sim.now + turn));
     // Nobody is asked anything: nothing can be put off.
     let mut sim = Sim::new(contract());
     sim.active();

@@ -92,6 +92,7 @@ fn rare() -> Vec<Seen> {
         while sim.escrow.settling().is_none() {
             sim.wake().unwrap();
         }
+        outage(&mut sim);
         if asked_again {
             sim.wake().unwrap();
         }
@@ -112,15 +113,13 @@ fn rare() -> Vec<Seen> {
     for silent in [Role::Buyer, Role::Arbiter] {
         let mut sim = Sim::new(contract());
         silent.others().into_iter().for_each(|role| drop(sim.say(role, Act::Accept {}).unwrap()));
-        sim.now += aegis_common::time::SignedDuration::from_secs(60);
-        sim.apply(Event::Outage { seconds: 60 }).unwrap();
+        outage(&mut sim);
         sim.wake().unwrap();
         all.extend(rows(&sim));
     }
     let mut sim = with_deposit();
     sim.say(Role::Buyer, Act::Dispute { reason: "nothing came".to_owned() }).unwrap();
-    sim.now += aegis_common::time::SignedDuration::from_secs(60);
-    sim.apply(Event::Outage { seconds: 60 }).unwrap();
+    outage(&mut sim);
     sim.wake().unwrap();
     all.extend(rows(&sim));
     let mut sim = Sim::new(contract());
@@ -141,11 +140,18 @@ fn rare() -> Vec<Seen> {
     all
 }
 
+/// No server runs for a minute in which somebody is asked for something.
+fn outage(sim: &mut Sim) {
+    sim.now += aegis_common::time::SignedDuration::from_secs(60);
+    sim.apply(Event::Outage { seconds: 60 }).unwrap();
+}
+
 /// Money comes after the payout and goes back: signed by those who are asked second, lost once, seen, final.
 fn returned(sim: &mut Sim) {
     let fee = Piconero(50_000_000);
     sim.fund(Slot::Payment, Piconero::XMR);
     sim.mine(20);
+    outage(sim);
     sim.wake().unwrap();
     sim.signed(hash("lost"), fee);
     sim.now += aegis_common::time::SignedDuration::from_secs(61);

@@ -26,12 +26,11 @@ type Outage = (Timestamp, Timestamp);
 pub(super) struct Outages(Mutex<Arc<[Outage]>>);
 
 impl Outages {
-    /// What the timer means for an escrow whose answer is due: more time, where the server was down meanwhile.
+    /// What the timer means for an escrow where people's time is over: more of it, where the server was down meanwhile.
     pub fn put_off(&self, escrow: &Escrow, now: Timestamp) -> Option<Event> {
-        let awaited = escrow.awaited?;
-        awaited.until.filter(|until| *until <= now)?;
+        let since = escrow.asked_since(now)?;
         let known = Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let seconds = seconds_down(&known, awaited.since, now);
+        let seconds = seconds_down(&known, since, now);
         escrow.put_off(seconds, now).map(|_| Event::Outage { seconds })
     }
 }
