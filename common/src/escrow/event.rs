@@ -88,7 +88,7 @@ impl Event {
     }
 
     /// Every name there is.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "accept",
         "round",
         "restart",
@@ -98,6 +98,7 @@ impl Event {
         "dispute",
         "settle",
         "cancel",
+        "evidence",
         "ruling",
         "sync",
         "propose",

@@ -7,7 +7,7 @@ use super::deadline::Due;
 use super::deposits::{OutputId, Sighting, Slot};
 use super::event::Event;
 use super::outcome::Outcome;
-use super::statement::Act;
+use super::statement::{Act, Exhibit};
 use crate::amount::Piconero;
 use crate::ids::UserId;
 use crate::role::Role;
@@ -124,6 +124,7 @@ fn act(role: Role, act: &Act) -> String {
         Act::Confirm {} => "says that it has delivered.".to_owned(),
         Act::Refund {} => "gives the money back.".to_owned(),
         Act::Dispute { reason } => format!("calls the arbiter: {reason}"),
+        Act::Evidence { text, files } => format!("puts on record: {text}{}", exhibits(files)),
         Act::Settle { outcome } => format!("offers to end it: {}.", end(*outcome)),
         Act::Cancel {} => "offers to call it off and pay everybody back.".to_owned(),
         Act::Ruling { outcome, reason } => format!("rules: {}. {reason}", end(*outcome)),
@@ -134,6 +135,12 @@ fn act(role: Role, act: &Act) -> String {
         }
         Act::Approve { txid, .. } => format!("signs the payout: transaction {txid}."),
     }
+}
+
+fn exhibits(files: &[Exhibit]) -> String {
+    let one =
+        |Exhibit { name, bytes, sha256 }: &Exhibit| format!("\n{name}, {bytes} bytes, SHA-256 {sha256}");
+    files.iter().map(one).collect()
 }
 
 fn deadline(due: Option<Due>) -> &'static str {
@@ -241,6 +248,20 @@ mod tests {
             (
                 said(Role::Arbiter, Act::Ruling { outcome: Outcome::Refund, reason: reason() }),
                 "rules: all back to the buyer. It is broken",
+            ),
+            (
+                said(
+                    Role::Seller,
+                    Act::Evidence {
+                        text: "the receipt".to_owned(),
+                        files: vec![Exhibit {
+                            name: "receipt.pdf".to_owned(),
+                            bytes: 7,
+                            sha256: hash("pdf"),
+                        }],
+                    },
+                ),
+                "puts on record: the receipt\nreceipt.pdf, 7 bytes, SHA-256 ",
             ),
             (said(Role::Seller, Act::Decline { reason: reason() }), "does not want it: It is broken"),
             (

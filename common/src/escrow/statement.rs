@@ -27,6 +27,12 @@ pub mod bounds {
     pub const MESSAGE: usize = 1_024;
     /// Bytes in a reason.
     pub const REASON: usize = 4_000;
+    /// Statements of an author after which no more evidence is taken from them: the rest is for signing.
+    pub const WITH_EVIDENCE: usize = 128;
+    /// Files named in one statement.
+    pub const EXHIBITS: usize = 16;
+    /// Bytes in a file's name.
+    pub const FILE_NAME: usize = 255;
     /// Hex digits in exported signing data. The wallet exports every output it ever received, some 900 digits each, dust
     /// too; so this bounds how many outputs an escrow may receive, about 1,150, before it can't be paid out any more.
     pub const SYNC: usize = 1_048_576;
@@ -87,6 +93,13 @@ pub enum Act {
     },
     /// A trader offers to call it off: a settlement that pays everybody back.
     Cancel {},
+    /// What the author puts on record while the money lies there: words, and files by their hashes. It moves nothing.
+    Evidence {
+        /// What it shows.
+        text: String,
+        /// Files that the author keeps and can show.
+        files: Vec<Exhibit>,
+    },
     /// The arbiter's decision.
     Ruling {
         /// The outcome.
@@ -148,6 +161,7 @@ impl Act {
             Self::Dispute { .. } => "dispute",
             Self::Settle { .. } => "settle",
             Self::Cancel {} => "cancel",
+            Self::Evidence { .. } => "evidence",
             Self::Ruling { .. } => "ruling",
             Self::Decline { .. } => "decline",
             Self::Sync { .. } => "sync",
@@ -166,6 +180,10 @@ impl Act {
             | Self::Dispute { reason }
             | Self::Decline { reason }
             | Self::Ruling { reason, .. } => !reason.trim().is_empty() && reason.len() <= bounds::REASON,
+            Self::Evidence { text, files } => {
+                let spoken = !text.trim().is_empty() && text.len() <= bounds::REASON;
+                spoken && files.len() <= bounds::EXHIBITS && files.iter().all(Exhibit::within_bounds)
+            }
             Self::Sync { info, .. } => hex(info, bounds::SYNC),
             Self::Propose { txset, tx_keys, .. } => {
                 hex(txset, bounds::TXSET) && (1..=bounds::TX_KEYS).contains(&tx_keys.len())
@@ -178,6 +196,25 @@ impl Act {
             | Self::Settle { .. }
             | Self::Cancel {} => true,
         }
+    }
+}
+
+/// A file that its author can show: whoever is given one compares it with this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Exhibit {
+    /// Its name, without a path.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: Hash32,
+}
+
+impl Exhibit {
+    fn within_bounds(&self) -> bool {
+        let is_name = !self.name.is_empty() && self.name.len() <= bounds::FILE_NAME;
+        is_name && !self.name.contains(|c: char| c.is_control() || c == '/')
     }
 }
 

@@ -11,7 +11,7 @@ use super::payout::{self, PayoutError};
 use super::settling::{Settling, SettlingError};
 use super::setup::{SetupError, Stage};
 use super::state::{CalledOff, Escrow, PaidIn, Phase, Status};
-use super::statement::{Act, Check, SignedStatement, StatementError, StatementRef};
+use super::statement::{Act, Check, SignedStatement, StatementError, StatementRef, bounds};
 use crate::amount::Piconero;
 use crate::code::Code;
 use crate::hash::Hash32;
@@ -195,6 +195,10 @@ fn statement(escrow: &Escrow, signed: &SignedStatement, now: Timestamp) -> Resul
         Check::New(verified) => verified,
         Check::Known(hash) => return Err(Rejected::Known(hash)),
     };
+    let is_long = escrow.chains.of(said.role).hashes.len() >= bounds::WITH_EVIDENCE;
+    if is_long && matches!(said.act, Act::Evidence { .. }) {
+        return Err(Rejected::Statement { statement: said.into(), error: StatementError::TooMany });
+    }
     let (mut next, mut effects) = act(escrow, said.role, &said.act, verified.hash(), now)?;
     next.chains.push(&verified);
     let (role, seq, kind) = (said.role, said.seq, said.act.kind().to_owned());
@@ -243,10 +247,11 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
             outcome.parts(escrow.contract.amount).ok_or(PayoutError::BadSplit)?;
             Ok(open(settle(*outcome, Authority::Ruling)))
         }
-        (Act::Settle { outcome }, Role::Buyer | Role::Seller) if may_settle(status) => {
+        (Act::Evidence { .. }, _) if is_undecided(status) => Ok((escrow.clone(), Vec::new())),
+        (Act::Settle { outcome }, Role::Buyer | Role::Seller) if is_undecided(status) => {
             Ok((offer(escrow, role, *outcome, now)?, Vec::new()))
         }
-        (Act::Cancel {}, Role::Buyer | Role::Seller) if may_settle(status) => {
+        (Act::Cancel {}, Role::Buyer | Role::Seller) if is_undecided(status) => {
             Ok((offer(escrow, role, Outcome::Refund, now)?, Vec::new()))
         }
         (Act::Ruling { .. }, Role::Buyer | Role::Seller)
@@ -258,7 +263,8 @@ fn act(escrow: &Escrow, role: Role, act: &Act, hash: Hash32, now: Timestamp) -> 
     }
 }
 
-fn may_settle(status: Status) -> bool {
+/// The money is there, and no outcome stands.
+fn is_undecided(status: Status) -> bool {
     status.is_funded() || status == Status::Disputed
 }
 

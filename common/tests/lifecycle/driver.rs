@@ -197,6 +197,7 @@ fn act(sim: &Sim, dice: &mut Dice) -> Act {
         }
         12 if settling.is_some() => sim.propose(Piconero(dice.pick(&[1, 50_000_000, u64::MAX]))),
         13 if settling.is_some() => sim.approve(hash(&format!("payout {}", dice.roll(3)))),
+        _ if dice.roll(2) == 0 => Act::Evidence { text: reason(), files: Vec::new() },
         _ => Act::Sync { attempt: 1, info: dice.pick(&["5a", "not hex", ""]).into() },
     }
 }

@@ -71,6 +71,7 @@ fn speaks(act: &Act) -> bool {
         | Act::Confirm {}
         | Act::Refund {}
         | Act::Dispute { .. }
+        | Act::Evidence { .. }
         | Act::Settle { .. }
         | Act::Cancel {}
         | Act::Ruling { .. }

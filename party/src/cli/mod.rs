@@ -6,6 +6,7 @@ mod account;
 mod arbiter;
 mod backup;
 mod case;
+mod evidence;
 mod export;
 mod factor;
 mod fund;
@@ -155,6 +156,8 @@ enum Command {
         #[arg(long)]
         reason: String,
     },
+    /// Put on record what you have to say or to show, before an outcome stands: the other two read it, and it can't be taken back.
+    Evidence(evidence::Evidence),
     /// Offer to divide the amount; it holds when the other trader offers the same.
     Settle {
         #[command(flatten)]
@@ -370,6 +373,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<(), EngineError
         Command::Confirm(which) => trade::say(context, which, trade::confirm()).await,
         Command::Refund(which) => trade::say(context, which, trade::refund()).await,
         Command::Dispute { which, reason } => trade::say(context, which, trade::dispute(reason)).await,
+        Command::Evidence(evidence) => evidence::put(context, evidence).await,
         Command::Settle { which, split } => trade::say(context, which, trade::settle(split)).await,
         Command::Cancel(which) => trade::say(context, which, trade::cancel()).await,
         Command::Rule(rule) => trade::rule(context, rule).await,

@@ -408,11 +408,11 @@ impl Held<'_> {
         Ok(receipt)
     }
 
-    /// The receipt of this person's newest decision, where it was this very one: a command whose answer was lost is given
+    /// The receipt of what this person said last, where it was this very thing: a command whose answer was lost is given
     /// again, and is then not said twice.
     pub async fn said(&mut self, act: &Act) -> Result<Option<StatementReceipt>, EngineError> {
         let newest =
-            self.book.find(self.book.role, is_decision).filter(|signed| signed.statement.act == *act);
+            self.book.find(self.book.role, is_said_by_person).filter(|signed| signed.statement.act == *act);
         let Some(signed) = newest else { return Ok(None) };
         let hash = signed.statement.hash().map_err(|error| EngineError::Book(error.to_string()))?;
         self.view = self.desk.client.escrow(book_id(&self.book)).await?;
@@ -449,6 +449,10 @@ impl Held<'_> {
             }
         }
     }
+}
+
+fn is_said_by_person(act: &Act) -> bool {
+    is_decision(act) || matches!(act, Act::Evidence { .. })
 }
 
 /// One dispute waits at a time: another one would be a second word for its place.
