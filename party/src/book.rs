@@ -61,6 +61,9 @@ pub struct SignedPayout {
     pub txid: Hash32,
     /// The complete set, hex.
     pub txset: String,
+    /// What it divides, by one-time keys; nothing where an older program signed it.
+    #[serde(default)]
+    pub spends: Vec<Key32>,
 }
 
 /// One escrow's book.
@@ -84,6 +87,12 @@ pub struct Book {
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
     pub sync: Option<(u32, String)>,
+    /// How many blocks the wallet had read then.
+    #[serde(default)]
+    pub exported: Option<u64>,
+    /// Outputs that the own wallet has seen final, by one-time keys, with their transactions.
+    #[serde(default)]
+    pub known: BTreeMap<Key32, Hash32>,
     /// By the other signer: when the present span of signing data began, and how many statements of it were made in it.
     #[serde(default)]
     sync_spans: BTreeMap<Role, (Timestamp, u32)>,
@@ -182,6 +191,8 @@ impl Book {
             pending: None,
             attempts: BTreeMap::new(),
             sync: None,
+            exported: None,
+            known: BTreeMap::new(),
             sync_spans: BTreeMap::new(),
             refused: Vec::new(),
             aside: None,

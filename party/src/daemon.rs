@@ -24,6 +24,16 @@ struct Estimate {
     quantization_mask: u64,
 }
 
+/// One of `get_transactions`.
+#[derive(Deserialize)]
+struct Entry {
+    pruned_as_hex: String,
+    prunable_hash: Hash32,
+    in_pool: bool,
+    #[serde(default)]
+    block_height: u64,
+}
+
 fn failed(error: WalletError) -> DaemonError {
     DaemonError(match error {
         WalletError::Unreachable(why) => format!("can't be reached: {why}"),
@@ -50,29 +60,19 @@ impl Daemon {
         Ok(FeeRate { per_byte, mask: estimate.quantization_mask })
     }
 
+    /// Whether a transaction is in the pool or in a block.
+    pub async fn has(&self, txid: Hash32) -> Result<bool, DaemonError> {
+        Ok(self.entry(txid).await?.is_some())
+    }
+
     /// `get_transactions`: one that is in a block, that block's height, and how many blocks there are from it on. None where it is
     /// in none.
     pub async fn mined(&self, txid: Hash32) -> Result<Option<(Tx, u64, u64)>, DaemonError> {
         #[derive(Deserialize)]
-        struct Reply {
-            #[serde(default)]
-            txs: Vec<Entry>,
-        }
-        #[derive(Deserialize)]
-        struct Entry {
-            pruned_as_hex: String,
-            prunable_hash: Hash32,
-            in_pool: bool,
-            #[serde(default)]
-            block_height: u64,
-        }
-        #[derive(Deserialize)]
         struct Count {
             count: u64,
         }
-        let params = serde_json::json!({"txs_hashes": [txid], "prune": true});
-        let reply: Reply = self.rpc.post("/get_transactions", params, Limits::QUICK).await.map_err(failed)?;
-        let Some(entry) = reply.txs.into_iter().next().filter(|entry| !entry.in_pool) else {
+        let Some(entry) = self.entry(txid).await?.filter(|entry| !entry.in_pool) else {
             return Ok(None);
         };
         let unreadable = || DaemonError(format!("shows no transaction {txid} that can be read"));
@@ -81,5 +81,16 @@ impl Daemon {
         let Count { count } =
             self.rpc.call("get_block_count", serde_json::json!({}), Limits::QUICK).await.map_err(failed)?;
         Ok(Some((tx, entry.block_height, count.saturating_sub(entry.block_height))))
+    }
+
+    async fn entry(&self, txid: Hash32) -> Result<Option<Entry>, DaemonError> {
+        #[derive(Deserialize)]
+        struct Reply {
+            #[serde(default)]
+            txs: Vec<Entry>,
+        }
+        let params = serde_json::json!({"txs_hashes": [txid], "prune": true});
+        let reply: Reply = self.rpc.post("/get_transactions", params, Limits::QUICK).await.map_err(failed)?;
+        Ok(reply.txs.into_iter().next())
     }
 }

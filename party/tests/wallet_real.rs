@@ -217,7 +217,7 @@ async fn two_of_three_are_paid_out_and_every_wrong_step_gets_its_own_error() {
         assert!(matches!(session.sign(&made.txset).await, Err(WalletError::NoncesUsed)));
         made
     };
-    assert_eq!(made.inputs, 3);
+    assert_eq!(made.spends.len(), 3);
     assert!(
         made.fee <= estimate && estimate.0 <= made.fee.0 + made.fee.0 / 10,
         "{:?} {estimate:?}",

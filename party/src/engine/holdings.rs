@@ -6,7 +6,7 @@ use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::deposits::{Received, Slot, final_at};
 use aegis_common::escrow::payout::PayoutError;
-use aegis_common::hash::Key32;
+use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
 use aegis_common::time::Timestamp;
 
@@ -38,6 +38,10 @@ pub(super) struct Holdings {
 pub(super) struct Seen {
     /// Its number on the chain.
     index: u64,
+    /// Its block's height.
+    height: u64,
+    /// Its transaction.
+    tx: Hash32,
     key: Key32,
     slot: Slot,
     amount: Piconero,
@@ -147,6 +151,24 @@ impl Holdings {
             || signed.iter().filter(|(key, _)| there(key)).all(|(key, _)| named(key))
     }
 
+    /// Whether what is not named, and was there when this participant last exported signing data, is too little to take the place
+    /// of a notable part of the price.
+    ///
+    /// A wallet tells of a transaction set how much it spends and not what (Monero `describe_transfer`, before 0.18.4), and to keep
+    /// it from spending an output (`freeze`) binds only the sets that it builds itself. So a proposer could spend another output of
+    /// the same size than the one that is divided, and have that paid out again. Signing data that was made before an output was
+    /// there does not sign for it.
+    pub(super) fn is_whole(&self, contract: &Contract, exported: u64) -> bool {
+        let spare = self.seen.iter().filter(|seen| seen.counts && !seen.named && seen.height < exported);
+        sum(spare) * NOTABLE < u128::from(contract.amount.0)
+    }
+
+    /// What must not be forgotten: outputs that count and hold more than a payout may leave, with their transactions.
+    fn weighty(&self, contract: &Contract) -> impl Iterator<Item = (Key32, Hash32)> {
+        let weighty = self.seen.iter().filter(|seen| seen.counts && seen.amount > contract.max_residue);
+        weighty.map(|seen| (seen.key, seen.tx))
+    }
+
     fn own(&self, slot: Slot) -> Piconero {
         let paid = self.paid.iter().filter(|(known, ..)| *known == slot);
         Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
@@ -158,6 +180,11 @@ impl Holdings {
         let divided = self.received.total();
         let left = all.zip(divided).and_then(|(all, divided)| all.checked_sub(divided));
         left.unwrap_or(Piconero(u64::MAX))
+    }
+
+    /// Whether these sums hold in each slot all that the own wallet sees.
+    pub(super) fn is_known(&self, there: impl Fn(Slot) -> Piconero) -> bool {
+        Slot::ALL.into_iter().all(|slot| there(slot) >= self.own(slot))
     }
 
     /// Whether these sums hold in each slot what the contract asks for, or all that the own wallet sees.
@@ -203,6 +230,8 @@ impl Engine {
         let view = |output: &IncomingTransfer| {
             Some(Seen {
                 index: output.global_index,
+                height: output.block_height,
+                tx: output.tx_hash,
                 key: output.pubkey,
                 slot: slot_of(output)?,
                 amount: output.amount,
@@ -231,6 +260,29 @@ impl Engine {
             counted.insert(output.global_index);
         }
         Ok(Holdings { received, counted, paid, seen })
+    }
+
+    /// Whether the wallet has lost sight of money that it saw before and that lies on the chain. Imported signing data can make it
+    /// (Monero `wallet2::import_multisig`, which reads the chain anew from an output that was replaced): what came first would then
+    /// seem to be what came later.
+    pub(super) async fn has_forgotten(
+        &self,
+        held: &mut Held<'_>,
+        holdings: &Holdings,
+    ) -> Result<bool, EngineError> {
+        let there = |key: &Key32| holdings.seen.iter().any(|seen| seen.key == *key);
+        for (key, tx) in held.book.known.iter().filter(|(key, _)| !there(key)) {
+            let mined = self.daemon.mined(*tx).await?;
+            if mined.is_some_and(|(tx, ..)| tx.outputs.iter().any(|output| output.key == *key)) {
+                return Ok(true);
+            }
+        }
+        let before = held.book.known.len();
+        held.book.known.extend(holdings.weighty(&held.book.contract));
+        if held.book.known.len() > before {
+            held.save()?;
+        }
+        Ok(false)
     }
 
     /// The own wallet confirms, once and in time, that the escrow is funded. A seller delivers then, or is warned; and whoever
@@ -325,7 +377,8 @@ mod tests {
 
     fn output(index: u64, amount: u64, named: bool) -> Seen {
         let key = Key32([index as u8; 32]);
-        Seen { index, key, slot: Slot::Payment, amount: Piconero(amount), counts: true, named }
+        let (tx, amount) = (Hash32(key.0), Piconero(amount));
+        Seen { index, height: index, tx, key, slot: Slot::Payment, amount, counts: true, named }
     }
 
     fn holding(seen: Vec<Seen>) -> Holdings {
@@ -357,6 +410,21 @@ mod tests {
             holding(vec![output(2, price - small, false), output(3, price, true), moved])
         };
         assert!(!copy(true).came_first(&contract) && !copy(false).came_first(&contract));
+    }
+
+    #[test]
+    fn nothing_is_signed_while_another_output_could_be_spent_in_place_of_one_that_is_divided() {
+        let contract = contract();
+        let price = contract.amount.0;
+        let whole = |left: u64, exported| {
+            holding(vec![output(4, price, true), output(7, left, false)]).is_whole(&contract, exported)
+        };
+        assert!(!whole(price, u64::MAX) && !whole(price, 8));
+        assert!(whole(price, 7), "signing data from before does not sign for it");
+        // Dust stops nobody.
+        assert!(whole(price / 64 - 1, u64::MAX) && !whole(price / 64 + 1, u64::MAX));
+        let ripening = Seen { counts: false, ..output(7, price, false) };
+        assert!(holding(vec![output(4, price, true), ripening]).is_whole(&contract, u64::MAX));
     }
 
     #[test]

@@ -64,6 +64,15 @@ impl Engine {
         if holdings.counted.len() != view.spends.len() {
             return Ok(Progress::Asks("your own wallet does not see all deposits as final yet".to_owned()));
         }
+        if self.has_forgotten(held, &holdings).await? {
+            let why = "your own wallet has lost sight of money that lies on the chain: it has to be restored from its keys file";
+            return Ok(Progress::Asks(why.to_owned()));
+        }
+        if let Some(made) = self.made_before(held, &view).await? {
+            return Ok(Progress::Asks(format!(
+                "you have signed for this money: the transaction {made} is on its way or on the chain"
+            )));
+        }
         if is_late {
             let shares = payout::returned(&held.book.contract, &holdings.received)?;
             if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares).await? {
@@ -82,40 +91,68 @@ impl Engine {
             let why = "the server leaves out what was signed for before, and may be paid out already";
             return Err(Fault::Payout(why.to_owned()).into());
         }
-        let suffices = holdings.suffice(&held.book.contract);
-        if !suffices {
-            // More has become final since this attempt began: the next one divides it, once the server knows of it too.
-            let known = |slot: Slot| {
-                let view = held.view.deposits.iter().find(|view| view.slot == slot);
-                view.map_or(Piconero::ZERO, |view| view.final_amount.piconero)
-            };
-            if holdings.covered(&held.book.contract, known) && !view.syncs.is_empty() {
-                return self.sync(held, session, &view, next(view.attempt)?).await;
-            }
-        }
         let (left, agreed) = (holdings.left(), held.book.leave_behind);
+        // What was agreed to for another reason is not agreed to here, so it must be this sum; of nothing nothing is agreed.
+        let knows = left == agreed && left > Piconero::ZERO;
+        let exported = held
+            .book
+            .exported
+            .filter(|_| held.book.sync.as_ref().is_some_and(|(attempt, _)| *attempt == view.attempt));
+        let suffices = holdings.suffice(&held.book.contract);
         let id = held.book.contract.escrow_id;
         let asks = |why: &str| {
             let how = format!("aegis consent {id} --leave-behind {}", left.xmr());
             Ok(Progress::Asks(format!("the payout would not divide {} XMR {why}: {how}", left.xmr())))
         };
-        if !suffices && left > agreed {
-            let short = holdings.short(&held.book.contract);
-            return asks(&format!(
-                "({short}) that your wallet sees and the server does not; to leave it with the escrow"
-            ));
-        }
-        // What was agreed to for another reason is not agreed to here, so it must be this sum; of nothing nothing is agreed.
-        let knows = left == agreed && left > Piconero::ZERO;
         if suffices && !knows && !holdings.came_first(&held.book.contract) {
             return asks(
                 "that came first and funded the escrow. It may be paid out already, and then this pays once more! Ask the \
                  server's operator to have the blocks looked through again. Only if you know better",
             );
         }
+        let whole = knows || holdings.is_whole(&held.book.contract, exported.unwrap_or(u64::MAX));
+        if !suffices || !whole {
+            // More has become final since this attempt began: the next one divides it, once the server knows of it too.
+            let known = |slot: Slot| {
+                let view = held.view.deposits.iter().find(|view| view.slot == slot);
+                view.map_or(Piconero::ZERO, |view| view.final_amount.piconero)
+            };
+            let may_divide_more = if suffices {
+                holdings.is_known(known)
+            } else {
+                holdings.covered(&held.book.contract, known)
+            };
+            if may_divide_more && !view.syncs.is_empty() {
+                return self.sync(held, session, &view, next(view.attempt)?).await;
+            }
+        }
+        if !suffices && left > agreed {
+            let short = holdings.short(&held.book.contract);
+            return asks(&format!(
+                "({short}) that your wallet sees and the server does not; to leave it with the escrow"
+            ));
+        }
+        if suffices && !whole {
+            return asks(
+                "that your wallet sees and the server does not name. It could be spent in place of what is divided, and that once \
+                 more! Only if you know better",
+            );
+        }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
         let agreed = Agreed { outcome: Some(outcome), contract: held.book.contract.clone(), shares };
         self.sign(held, session, &view, &agreed, &holdings).await
+    }
+
+    /// A transaction that this participant signed for some of the same outputs and that is in the pool or on the chain, as its own
+    /// node sees them: whatever the server says, nothing more is signed for these.
+    async fn made_before(&self, held: &Held<'_>, view: &PayoutView) -> Result<Option<Hash32>, EngineError> {
+        let again = |signed: &&SignedPayout| signed.spends.iter().any(|key| view.spends.contains(key));
+        for signed in held.book.payouts.iter().filter(again) {
+            if self.daemon.has(signed.txid).await? {
+                return Ok(Some(signed.txid));
+            }
+        }
+        Ok(None)
     }
 
     /// The steps of one signing attempt.
@@ -238,6 +275,8 @@ impl Engine {
             _ => {
                 let info = session.export().await?;
                 held.book.sync = Some((attempt, info.clone()));
+                // The wallet reads blocks by itself as well: what it had when it exported, it has now.
+                held.book.exported = Some(session.height().await?);
                 held.save()?;
                 info
             }
@@ -280,7 +319,12 @@ impl Engine {
         session.import(&[&info]).await?;
         Self::bind(held, agreed.outcome, holdings)?;
         session.spend_only(|output| holdings.counted.contains(&output.global_index)).await?;
+        let images = session.images(|output| holdings.counted.contains(&output.global_index)).await?;
         let made = self.build(session, &agreed.shares, holdings).await?;
+        if !made.spends.iter().all(|image| images.contains(image)) {
+            let why = "your own wallet spends other outputs than it should";
+            return Err(Fault::Payout(why.to_owned()).into());
+        }
         let terms = Self::terms(session, agreed, holdings).await?;
         let Cost { fee, residue } = terms.check(&session.describe(&made.txset).await?, made.tx_keys.len())?;
         let tx_keys = made.tx_keys.iter().map(|key| Hash32(key.0)).collect();
@@ -376,7 +420,8 @@ impl Engine {
                     return Err(Fault::Payout(why.to_owned()).into());
                 }
                 let (txid, txset) = (*txid, signed.txset);
-                let signed = SignedPayout { attempt, proposal: proposal.hash, txid, txset };
+                let spends = view.spends.clone();
+                let signed = SignedPayout { attempt, proposal: proposal.hash, txid, txset, spends };
                 held.book.payouts.push(signed.clone());
                 held.save()?;
                 signed

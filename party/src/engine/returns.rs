@@ -56,6 +56,11 @@ impl Engine {
         if held.book.paid.as_ref().is_some_and(|known| !is_same(known, &claimed)) {
             return asks("the server names another payout than the one that was proven");
         }
+        let own =
+            held.book.payouts.iter().find(|signed| signed.txid == seen.txid && !signed.spends.is_empty());
+        if own.is_some_and(|signed| !is_same(&(signed.txid, signed.spends.clone()), &claimed)) {
+            return asks("the server names other outputs than the payout that you signed has spent");
+        }
         if claimed.1.iter().any(|key| returning.spends.contains(key)) {
             return asks("the server names outputs that the payout has spent");
         }
@@ -312,6 +317,7 @@ mod tests {
             proposal: Hash32([2; 32]),
             txid,
             txset: String::new(),
+            spends: Vec::new(),
         });
         assert!(may_follow(&book, &asks, &released, txid));
         assert!(!may_follow(&book, &asks, &released, Hash32([3; 32])));

@@ -1,7 +1,7 @@
 //! One wallet file per escrow and setup attempt, many files in one process. Every step is on disk before its result
 //! is handed out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -301,7 +301,7 @@ impl Session<'_> {
 
     /// Lets the wallet spend these outputs and no others, until it is told otherwise. Without it a sweep takes everything,
     /// and anybody can send an escrow dust. Call it after [`Session::import`]: an output whose key image the wallet
-    /// does not know is not spent anyway.
+    /// does not know it does not choose anyway. It binds the transactions that this wallet builds, not those that it signs.
     pub async fn spend_only(
         &mut self,
         counts: impl Fn(&IncomingTransfer) -> bool,
@@ -313,6 +313,18 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The key images of some outputs. Without those that several outputs have by the wallet's word: it takes them from the other
+    /// signers, who can make one up.
+    pub async fn images(
+        &mut self,
+        of: impl Fn(&IncomingTransfer) -> bool,
+    ) -> Result<BTreeSet<String>, WalletError> {
+        let outputs = self.incoming().await?;
+        let (own, others): (Vec<_>, Vec<_>) = outputs.into_iter().partition(of);
+        let others: BTreeSet<String> = others.into_iter().map(|output| output.key_image).collect();
+        Ok(own.into_iter().map(|output| output.key_image).filter(|image| !others.contains(image)).collect())
     }
 
     /// The block times, in seconds since 1970, of the transactions that paid this wallet, as of the last refresh. Without

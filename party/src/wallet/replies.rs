@@ -171,8 +171,8 @@ pub struct MadeTxset {
     pub fee: Piconero,
     /// Fee divided by price per byte.
     pub weight: u64,
-    /// How many outputs it spends.
-    pub inputs: usize,
+    /// Key images of the outputs that it spends.
+    pub spends: Vec<String>,
 }
 
 /// A recipient as the transaction set states it.

@@ -161,7 +161,7 @@ impl WalletRpc {
             amount: Piconero(made.amount),
             fee: Piconero(made.fee),
             weight: made.weight,
-            inputs: made.spent_key_images.key_images.len(),
+            spends: made.spent_key_images.key_images,
         })
     }
 

@@ -90,9 +90,14 @@ async fn order(world: &World) -> String {
 async fn paid_twice(world: &World, id: &str, address: Address) {
     world.person("bob").unwrap().program.stop().await.unwrap();
     let again = Piconero(1_250_000_000_001);
-    for name in ["alice", "carol"] {
-        world.person(name).unwrap().relay.as_ref().unwrap().set_hook(Some(payout_once_more(id, again)));
-    }
+    let price = stage::view(world, id).await.contract.amount;
+    let lie = |sum, first| {
+        for name in ["alice", "carol"] {
+            let hook = payout_once_more(id, sum, first);
+            world.person(name).unwrap().relay.as_ref().unwrap().set_hook(Some(hook));
+        }
+    };
+    lie(again, false);
     let proposals = async || {
         let said = stage::transcript(world, id).await;
         said.iter().filter(|entry| entry["signed"]["statement"]["kind"] == "propose").count()
@@ -104,6 +109,14 @@ async fn paid_twice(world: &World, id: &str, address: Address) {
         let named = |name, event, text| stage::has_said(world, name, id, event, &[text]);
         named("alice", "error", "leaves out what was signed for before")
             && named("carol", "asks", "that came first and funded the escrow")
+    })
+    .await;
+    // A proposer could spend the second in place of the first, which would be there to be paid out again.
+    lie(price, true);
+    stage::wait(world, "the other lie to be named by both", async || {
+        let named = |name, text| stage::has_said(world, name, id, "asks", &[text]);
+        named("alice", "you have signed for this money")
+            && named("carol", "be spent in place of what is divided")
     })
     .await;
     assert_eq!(proposals().await, before, "nobody proposed to pay it out");
@@ -131,8 +144,8 @@ async fn paid_twice(world: &World, id: &str, address: Address) {
     assert_eq!(approved["signed"]["statement"]["role"], "arbiter");
 }
 
-/// A server that never saw the payout: it has the second payment paid to the seller like the first.
-fn payout_once_more(id: &str, again: Piconero) -> Hook {
+/// A server that never saw the payout: it has the second payment paid to the seller like the first, or says nothing of the second.
+fn payout_once_more(id: &str, sum: Piconero, first: bool) -> Hook {
     let end = format!("/escrows/{id}");
     hook(move |moment, exchange| {
         let is_view =
@@ -145,9 +158,12 @@ fn payout_once_more(id: &str, again: Piconero) -> Hook {
             return Action::Pass;
         }
         let contract: Contract = serde_json::from_value(view["contract"].clone()).unwrap();
-        let received = Received { payment: again, ..Received::default() };
+        let received = Received { payment: sum, ..Received::default() };
         let shares = payout::shares(&contract, &received, Outcome::Release, Authority::Buyer).unwrap();
         lie["shares"] = serde_json::to_value(shares).unwrap();
+        if first {
+            lie["spends"] = view["payout"]["spends"].clone();
+        }
         for field in ["outcome", "authority"] {
             lie[field] = view["payout"][field].clone();
         }
