@@ -1,8 +1,11 @@
 //! Deleting an escrow that has an address: only after a look at chain and mempool that began when it was asked for. What the
 //! server happens to know of the mempool may be seconds old, or older where a node was away.
 
-use aegis_common::escrow::state::Status;
-use aegis_common::ids::UserId;
+use std::sync::PoisonError;
+
+use aegis_common::escrow::state::{Escrow, Status};
+use aegis_common::escrow::transition::Rejected;
+use aegis_common::ids::{EscrowId, UserId};
 
 use super::directory::Channel;
 use super::escrow::{Fault, Work, store_refusal};
@@ -16,19 +19,59 @@ pub(super) async fn delete(
     by: UserId,
     expected: Option<i64>,
 ) -> Result<Snapshot, Fault> {
-    let escrow = channel.ask(Work::Command(Command::Read), None).await?.escrow;
-    // Nobody else may delete it, and at no other time: that is refused without a look.
-    let may = escrow.initiator == by && escrow.status() == Status::PendingFunding;
-    if may && escrow.setup.address().is_some() {
-        let looked = tokio::time::timeout(world.look_patience, world.looks.fresh()).await;
-        looked.map_err(|_| Refusal::Unavailable)?;
-        let id = escrow.contract.escrow_id;
-        let watched = world.store.watched_one(id).await.map_err(|error| store_refusal(id, &error))?;
-        // It is looked for at all, and has been told of all old blocks.
-        let told = watched.is_some_and(|watched| watched.behind_from.is_none());
-        if !told || !world.watched.contains(id) {
-            return Err(Refusal::Unavailable.into());
-        }
+    let read = || channel.ask(Work::Command(Command::Read), None);
+    let delete = |expected| channel.ask(Work::Command(Command::Delete { by }), expected);
+    let snapshot = channel.ask(Work::Command(Command::Read), expected).await?;
+    let escrow = &snapshot.escrow;
+    if !needs_look(escrow, by) {
+        // Nor does it need one when it is decided: the address must not come in between.
+        return delete(Some(snapshot.version)).await;
     }
-    channel.ask(Work::Command(Command::Delete { by }), expected).await
+    let id = escrow.contract.escrow_id;
+    // Each waits in the escrow's mailbox, where there is room for others as well.
+    let _turn = Turn::take(world, id).ok_or(Refusal::Busy)?;
+    let looked = tokio::time::timeout(world.look_patience, world.looks.fresh()).await;
+    looked.map_err(|_| Refusal::Unavailable)?;
+    let watched = world.store.watched_one(id).await.map_err(|error| store_refusal(id, &error))?;
+    // It is looked for at all, and has been told of all old blocks.
+    let told = watched.is_some_and(|watched| watched.behind_from.is_none());
+    if !told || !world.watched.contains(id) {
+        return Err(Refusal::Unavailable.into());
+    }
+    match delete(expected).await {
+        // What was found made it another version; why it is not deleted is said all the same.
+        Err(Fault::Refused(Refusal::Stale { .. })) if has_funds(&read().await?.escrow) => {
+            Err(Refusal::Rejected(Rejected::FundsSeen).into())
+        }
+        answer => answer,
+    }
+}
+
+/// Whether money may be on its way. Nobody but its initiator may delete an escrow, and at no other time: that is refused without a look.
+fn needs_look(escrow: &Escrow, by: UserId) -> bool {
+    let may = escrow.initiator == by && escrow.status() == Status::PendingFunding;
+    may && escrow.setup.address().is_some()
+}
+
+fn has_funds(escrow: &Escrow) -> bool {
+    !escrow.deposits.all().is_empty()
+}
+
+/// The one who waits for a look to delete an escrow.
+struct Turn<'a> {
+    world: &'a World,
+    id: EscrowId,
+}
+
+impl<'a> Turn<'a> {
+    fn take(world: &'a World, id: EscrowId) -> Option<Self> {
+        let is_free = world.deleting.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        is_free.then_some(Self { world, id })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.world.deleting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
 }

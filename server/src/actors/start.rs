@@ -236,6 +236,7 @@ where
         tip: ChainTip::default(),
         watched: WatchList::new(),
         looks: Looks::default(),
+        deleting: Mutex::default(),
         look_patience: options.look_patience,
         committed: Notify::new(),
         counters: Counters::default(),

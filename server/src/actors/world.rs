@@ -1,6 +1,6 @@
 //! What every escrow's actor works with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct World {
     pub looks: Looks,
     /// How long somebody waits for a look.
     pub look_patience: Duration,
+    /// Escrows for whose deletion somebody waits.
+    pub deleting: Mutex<HashSet<EscrowId>>,
     /// Wakes the outbox after a commit.
     pub committed: Notify,
     pub counters: Counters,

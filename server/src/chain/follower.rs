@@ -196,7 +196,14 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.told = Some(at);
         }
         // Last, and it may fail: what the pool says is news sooner, and nothing rests on it.
+        let awaited = self.looks.are_awaited();
+        if awaited {
+            // An escrow may have been told that what is in this node's mempool is gone, where another node's has it no more.
+            self.memory.forget_told();
+        }
         match self.look_at_pool(&list).await {
+            // A block that came meanwhile may have taken something out of the mempool before it was seen there.
+            Ok(()) if awaited && self.source.tip().await? != at => self.looks.again(),
             Ok(()) => self.looks.end(look),
             Err(error) => tracing::warn!(%error, "the mempool could not be looked at"),
         }

@@ -21,9 +21,10 @@ impl Looks {
     /// Waits until a look that begins from now on has come to its end: whatever was in a block or in the mempool when this was
     /// called has been told by then. Without a node that answers it waits for ever.
     pub async fn fresh(&self) {
-        let before = self.0.begun.load(Ordering::SeqCst);
+        // In this order: a look that begins from now on sees that somebody waits.
         let mut done = self.0.done.subscribe();
-        self.0.asked.notify_one();
+        let before = self.0.begun.load(Ordering::SeqCst);
+        self.again();
         // The sender lives as long as this does.
         let _ = done.wait_for(|look| *look > before).await;
     }
@@ -36,7 +37,17 @@ impl Looks {
         self.0.done.send_replace(look);
     }
 
-    /// Returns when somebody waits.
+    /// Whether somebody waits for a look.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.0.done.receiver_count() > 0
+    }
+
+    /// Has another look made at once.
+    pub(super) fn again(&self) {
+        self.0.asked.notify_one();
+    }
+
+    /// Returns when a look is asked for.
     pub(super) async fn asked(&self) {
         self.0.asked.notified().await;
     }

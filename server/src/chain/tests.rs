@@ -18,6 +18,8 @@ struct Fake {
     blocks: Mutex<Vec<FullBlock>>,
     pool: Mutex<Vec<Arc<Tx>>>,
     news: tokio::sync::Notify,
+    /// Mined when it is asked for the mempool, before that is told.
+    before_pool: Mutex<Option<Tx>>,
 }
 
 impl Fake {
@@ -66,6 +68,10 @@ impl Source for Fake {
         blocks.get(first..=last).map(<[_]>::to_vec).filter(|run| !run.is_empty()).ok_or(NodeError::Missing)
     }
     async fn pool(&self) -> Result<Vec<Arc<Tx>>, NodeError> {
+        let mined = self.before_pool.lock().unwrap().take();
+        if let Some(tx) = mined {
+            self.mine(0, vec![tx]);
+        }
         Ok(self.pool.lock().unwrap().clone())
     }
     async fn news(&self) {
@@ -375,6 +381,35 @@ async fn news_end_the_pause_between_two_looks() {
     world.chain.mine(0, vec![]);
     health.wait_for(|health| matches!(health, Health::Following(Tip { height: 5, .. }))).await.unwrap();
     assert!(mined.elapsed() > Duration::from_secs(60) && mined.elapsed() <= Duration::from_secs(3_600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_is_asked_for_is_made_at_once_and_tells_all_that_is_in_the_mempool() {
+    let world = World::new(3);
+    let (kept, inbox, list) = (world.kept.clone(), world.inbox.clone(), world.list.clone());
+    let (wallet, looks) = (TestWallet::new(2), Looks::default());
+    list.add(wallet.watch(escrow(2)).unwrap(), 0);
+    let config = Config { poll: Duration::from_secs(3_600), ..Config::default() };
+    let follower = Follower::new(world.chain.clone(), kept, inbox, world.scans.clone(), list, config);
+    let follower = follower.counted_by(looks.clone());
+    let (_stop, stopped) = tokio::sync::watch::channel(false);
+    tokio::spawn(follower.run(stopped));
+    looks.fresh().await;
+    tokio::time::sleep(Duration::from_secs(20_000)).await;
+    let tx = TxBuilder::new(5).pay(wallet.primary(), Piconero(5)).build().unwrap().tx;
+    world.chain.pool.lock().unwrap().push(Arc::new(tx.clone()));
+    world.inbox.take();
+    // Also what was told before: the escrow may have been told since that it is gone.
+    for _ in 0..2 {
+        let asked = tokio::time::Instant::now();
+        looks.fresh().await;
+        assert!(asked.elapsed() < Duration::from_secs(1));
+        assert_eq!(deposits(&world.inbox.take()), vec![(5, None)]);
+    }
+    // A block takes it out of the mempool between the look at the blocks and the one at the mempool.
+    *world.chain.before_pool.lock().unwrap() = Some(tx);
+    looks.fresh().await;
+    assert_eq!(deposits(&world.inbox.take()), vec![(5, Some(3))]);
 }
 
 /// Says what the honest chain's newest block is, and serves another chain's.
