@@ -111,6 +111,9 @@ async fn disputes(context: &Context) -> Result<(), EngineError> {
     loop {
         let page = client.disputes(after.as_deref()).await?;
         all.extend(page.disputes);
+        for id in page.unreadable {
+            output::note(&format!("{id}  the server can't read this escrow: its operator has to look at it"));
+        }
         after = page.next;
         if after.is_none() || all.len() >= MOST {
             break;

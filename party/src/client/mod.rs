@@ -167,9 +167,9 @@ impl Client {
             all.unreadable.extend(page.unreadable);
             // What a server sends beyond what was asked for is not believed to belong here.
             all.escrows.truncate(most);
-            all.unreadable.truncate(most);
+            all.unreadable.truncate(MAX_ESCROWS);
             cursor = page.next;
-            if cursor.is_none() || !more || all.escrows.len() >= most || all.unreadable.len() >= most {
+            if cursor.is_none() || !more || all.escrows.len() >= most || all.unreadable.len() >= MAX_ESCROWS {
                 return Ok(all);
             }
         }

@@ -35,7 +35,7 @@ impl Store {
             let query = query.filter(escrows::wake_at.is_not_null());
             let rows: Vec<RawEscrow> =
                 query.order((escrows::wake_at, escrows::id)).limit(page(limit)).load(conn)?;
-            rows.into_iter().map(RawEscrow::decode).collect()
+            rows.into_iter().map(RawEscrow::decode_as_it_is).collect()
         })
         .await
     }
