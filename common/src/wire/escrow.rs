@@ -305,6 +305,8 @@ pub struct PayoutView {
     /// The outputs that are divided, by their one-time keys: what was final when the present attempt began, else what is
     /// final now.
     pub spends: Vec<Key32>,
+    /// Whether the escrow was never funded, so that what came in part goes back.
+    pub partial: bool,
     /// Whether it may be signed now.
     pub payable: bool,
     /// Signing attempt, from 1.
@@ -444,6 +446,7 @@ impl PayoutView {
                 (_, Some(_)) => settling.spends.clone(),
                 _ => escrow.final_keys(),
             },
+            partial: settling.partial,
             payable: escrow.payable() && escrow.settling() == Some(settling),
             attempt: settling.attempt,
             proposer,

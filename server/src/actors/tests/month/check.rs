@@ -23,7 +23,7 @@ use diesel::sql_types::{BigInt, Binary};
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
 
 use super::player::FEE;
-use super::{Live, Month, SILENT, Sent};
+use super::{Live, Month, SILENT, Sent, recompute};
 use crate::store::DatabaseUrl;
 
 /// For so long after the choice an escrow that is not made yet counts as one of its arbiter's.
@@ -41,12 +41,13 @@ struct Found {
     cases: Vec<(UserId, Timestamp, Option<Timestamp>)>,
     endings: Vec<Ending>,
     /// Everybody in an escrow.
-    parties: HashMap<EscrowId, [UserId; 3]>,
+    parties: BTreeMap<EscrowId, [UserId; 3]>,
     statements: usize,
     timers: usize,
     outages: usize,
     /// What came after the payout and went back.
     returned: usize,
+    deleted: usize,
     replaced: Vec<EscrowId>,
     /// Called off for want of an arbiter, long before expiry.
     vacant: Vec<EscrowId>,
@@ -66,9 +67,10 @@ pub async fn all(month: &Month, live: &Live) {
         let stored = live.server.store.tally(user).await.unwrap();
         assert_eq!(stored, Tally::of(user, &found.endings), "the reputation of {user}");
     }
+    let again = recompute::all(month, live, &found.parties).await;
     eprintln!(
         "{} escrows, {:?}; {} returned late payments, {} statements, {} refused attacks, {} deadlines, {} put off, {} events to {} people, \
-         {} handed over again after {} crashes, {assigned} assignments computed again, {} places taken",
+         {} handed over again after {} crashes, {assigned} assignments computed again, {again} of them with reputations by a script, {} deleted, {} places taken",
         ids.len(),
         found.by_status,
         found.returned,
@@ -80,6 +82,7 @@ pub async fn all(month: &Month, live: &Live) {
         month.people.len(),
         month.passed.lock().unwrap().again,
         month.down.len(),
+        found.deleted,
         found.replaced.len(),
     );
     // Nothing of the above may have passed because there was nothing to look at.
@@ -95,6 +98,7 @@ pub async fn all(month: &Month, live: &Live) {
     let ruled = found.endings.iter().any(|ending| ending.authority == Authority::Ruling);
     let expired = found.endings.iter().any(|ending| ending.authority == Authority::Expiry);
     assert!(ruled && expired && !found.replaced.is_empty() && !month.down.is_empty());
+    assert!(found.deleted > 0, "nothing was deleted");
     assert!(*month.refused.borrow() > 0 && found.outages > 0 && found.returned > 0);
 }
 
@@ -151,6 +155,8 @@ async fn one(month: &Month, live: &Live, id: EscrowId, found: &mut Found) {
     if matches!(escrow.phase, Phase::Cancelled { why } if why.wants_arbiter()) && in_time {
         found.vacant.push(id);
     }
+    let is_deleted = matches!(escrow.phase, Phase::Cancelled { why: CalledOff::Deleted });
+    found.deleted += usize::from(is_deleted);
     *found.by_status.entry(escrow.status().wire()).or_default() += 1;
 }
 

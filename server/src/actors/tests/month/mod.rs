@@ -9,6 +9,7 @@
 mod check;
 mod plan;
 mod player;
+mod recompute;
 mod steps;
 
 use std::cell::RefCell;
