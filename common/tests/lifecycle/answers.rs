@@ -1,13 +1,15 @@
 //! What people owe and by when: declining, silence, late rulings, and the server's own downtime.
 
+use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::effect::{Effect, Notice};
 use aegis_common::escrow::event::Event;
+use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::setup::{SetupError, Stage};
-use aegis_common::escrow::state::{CalledOff, Phase, Status};
-use aegis_common::escrow::statement::Act;
+use aegis_common::escrow::state::{CalledOff, Escrow, Phase, Status};
+use aegis_common::escrow::statement::{Act, Exhibit, StatementError, bounds};
 use aegis_common::escrow::transition::Rejected;
 use aegis_common::role::Role;
-use aegis_common::testing::{Sim, contract};
+use aegis_common::testing::{Sim, contract, hash};
 use aegis_common::time::SignedDuration;
 
 fn decline() -> Act {
@@ -154,4 +156,48 @@ fn answers_are_put_off_by_the_downtime_and_expiry_is_not() {
     sim.now += SignedDuration::from_hours(30);
     assert_eq!(sim.apply(Event::Outage { seconds: 60 }), Err(Rejected::NotDue));
     assert_eq!(sim.escrow.wake_at(), Some(expiry - SignedDuration::from_hours(24)));
+}
+
+#[test]
+fn each_of_the_three_can_be_heard_while_the_money_lies_there_and_nothing_moves() {
+    let says = |text: &str, files| Act::Evidence { text: text.to_owned(), files };
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    assert!(matches!(sim.say(Role::Buyer, says("early", Vec::new())), Err(Rejected::WrongState(_))));
+    sim.fund(Slot::Payment, sim.escrow.contract.amount);
+    sim.mine(20);
+    let exhibit = Exhibit { name: "receipt.pdf".to_owned(), bytes: 9, sha256: hash("receipt") };
+    sim.say(Role::Seller, says("it was sent", vec![exhibit.clone()])).unwrap();
+    sim.say(Role::Buyer, Act::Dispute { reason: "nothing came".to_owned() }).unwrap();
+    for role in Role::ALL {
+        let before = sim.escrow.clone();
+        sim.say(role, says("heard", Vec::new())).unwrap();
+        let after = Escrow { chains: before.chains.clone(), ..sim.escrow.clone() };
+        assert_eq!(after, before, "more than its author's chain has changed");
+    }
+    let bad = [
+        says(" ", Vec::new()),
+        says(&"x".repeat(bounds::REASON + 1), Vec::new()),
+        says("many", vec![exhibit.clone(); bounds::EXHIBITS + 1]),
+        says("unnamed", vec![Exhibit { name: String::new(), ..exhibit.clone() }]),
+        says("a path", vec![Exhibit { name: "/etc/passwd".to_owned(), ..exhibit.clone() }]),
+        says("a line", vec![Exhibit { name: "a\nb".to_owned(), ..exhibit.clone() }]),
+        says("long", vec![Exhibit { name: "x".repeat(bounds::FILE_NAME + 1), ..exhibit }]),
+    ];
+    for act in bad {
+        let refused = sim.say(Role::Buyer, act.clone());
+        let out = matches!(&refused, Err(Rejected::Statement { error: StatementError::OutOfBounds, .. }));
+        assert!(out, "{act:?}: {refused:?}");
+    }
+    // Whoever says too much can still sign.
+    while sim.escrow.chains.of(Role::Seller).hashes.len() < bounds::WITH_EVIDENCE {
+        sim.say(Role::Seller, says("and another thing", Vec::new())).unwrap();
+    }
+    let refused = sim.say(Role::Seller, says("and another thing", Vec::new()));
+    assert!(matches!(refused, Err(Rejected::Statement { error: StatementError::TooMany, .. })));
+    sim.say(Role::Arbiter, Act::Ruling { outcome: Outcome::Release, reason: "it was sent".to_owned() })
+        .unwrap();
+    assert!(matches!(sim.say(Role::Buyer, says("late", Vec::new())), Err(Rejected::WrongState(_))));
+    sim.pay();
+    assert_eq!(sim.status(), Status::CompletedReleased);
 }

@@ -91,7 +91,7 @@ fn said(story: Story) -> Vec<(&'static str, u32)> {
     let own: &[(&str, u32)] = match story {
         Story::Release => &[("confirm", 2)],
         Story::Reorganised => &[("confirm", 1)],
-        Story::DisputeSplit => &[("confirm", 1), ("dispute", 1), ("ruling", 1)],
+        Story::DisputeSplit => &[("confirm", 1), ("dispute", 1), ("evidence", 1), ("ruling", 1)],
         Story::CosignedSplit => &[("settle", 2)],
         Story::ExpiryRefund => &[],
         Story::TraderGone | Story::ArbiterGone | Story::StaleNonces => return Vec::new(),

@@ -218,6 +218,12 @@ async fn dispute(open: &Open<'_>) -> Result<()> {
         Ok((view.status == Status::Disputed).then_some(()))
     })
     .await?;
+    open.act(
+        open.deal.seller,
+        "evidence",
+        &["--text", "it was whole when it was sent", "--file", "/bin/true"],
+    )
+    .await?;
     let (buyer, seller) = parts(open)?;
     let ruling = ["--buyer", &buyer, "--seller", &seller, "--reason", "a third back for the screen"];
     open.act(open.deal.arbiter, "rule", &ruling).await?;
