@@ -63,7 +63,7 @@ pub struct Create {
     /// Seconds until a silent signer is replaced.
     #[arg(long)]
     cosign_seconds: Option<u32>,
-    /// An escrow of yours that nobody else has accepted: it is deleted, and this one takes its place.
+    /// An escrow of yours that the other trader has not accepted: it is deleted, and this one takes its place.
     #[arg(long)]
     replaces: Option<EscrowId>,
 }

@@ -57,8 +57,8 @@ fn answer(mut response: actix_web::HttpResponseBuilder, view: &EscrowView) -> Ht
     response.json(view)
 }
 
-/// Create an escrow, also in the place of one that nobody else has accepted. Repeating the request under its key answers with
-/// the escrow it made.
+/// Create an escrow, also in the place of one that the other trader has not accepted. Repeating the request under its key
+/// answers with the escrow it made.
 #[utoipa::path(
     tag = "escrows",
     security(("bearer" = [])),

@@ -25,7 +25,9 @@ pub enum ReadError {
     #[error("no such escrow")]
     NotFound,
     /// It can't be replaced any more.
-    #[error("replaces: only an escrow that you created and nobody else has accepted can be replaced")]
+    #[error(
+        "replaces: only an escrow that you created and the other trader has not accepted can be replaced"
+    )]
     NotReplaceable,
     /// A list is asked for with a value that is not allowed.
     #[error("{field}: {why}")]
@@ -97,13 +99,15 @@ impl Escrows {
         Kept::decode(&row)
     }
 
-    /// An escrow that its initiator may replace by another: nobody else has accepted it, or it was deleted for that.
+    /// An escrow that its initiator may replace by another: the other trader has not accepted it, or it was deleted for that. An
+    /// arbiter's program may have accepted at once, and is asked anew.
     pub async fn replaceable(&self, initiator: UserId, id: EscrowId) -> Result<Kept, ReadError> {
         let kept = self.one(initiator, id).await?;
         let Escrow { contract, setup, phase, .. } = &kept.escrow;
-        let others = Role::ALL.into_iter().filter(|role| contract.party(*role).user_id != initiator);
-        let untouched = setup.stage() == Stage::AwaitingAcceptance
-            && !others.into_iter().any(|role| setup.has_accepted(role));
+        let traders = Role::ALL.into_iter().filter(|role| role.is_trader());
+        let mut others = traders.filter(|role| contract.party(*role).user_id != initiator);
+        let untouched =
+            setup.stage() == Stage::AwaitingAcceptance && !others.any(|role| setup.has_accepted(role));
         let open = matches!(phase, Phase::Open { .. } | Phase::Cancelled { why: CalledOff::Deleted });
         let may = kept.escrow.initiator == initiator && untouched && open;
         if may { Ok(kept) } else { Err(ReadError::NotReplaceable) }

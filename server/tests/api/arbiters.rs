@@ -131,12 +131,13 @@ async fn a_trader_who_declines_ends_it() {
 }
 
 #[actix_web::test]
-async fn what_nobody_else_has_accepted_can_be_edited_by_its_initiator_once() {
+async fn what_the_other_trader_has_not_accepted_can_be_edited_by_its_initiator_once() {
     let server = server().await;
-    let [buyer, seller, _] = server.people().await;
+    let [buyer, seller, ada] = server.people().await;
     let first = server.escrow(&buyer, &seller, "key").await;
-    // Its own acceptance does not count.
+    // Its own acceptance does not count, nor does that of an arbiter, whose program may give it at once.
     post(&server, &first, &buyer, &acceptance(&first, Role::Buyer, &buyer)).await;
+    post(&server, &first, &ada, &acceptance(&first, Role::Arbiter, &ada)).await;
     let mut edited = server.order(&seller);
     (edited["replaces"], edited["title"]) = (json!(first.id), json!("A better bicycle"));
     problem(server.create(&seller, "not-mine", &edited).send().await.unwrap(), Code::WrongState).await;
@@ -159,7 +160,7 @@ async fn what_nobody_else_has_accepted_can_be_edited_by_its_initiator_once() {
     assert_eq!((ended.status, ended.called_off), (Status::Cancelled, Some(CalledOff::Deleted)));
     assert_eq!(successor(&server, &seller, first.id).await.id, answers[0].id);
     problem(server.create(&buyer, "once-more", &edited).send().await.unwrap(), Code::AlreadyDone).await;
-    // Accepted by another: too late.
+    // Accepted by the other trader: too late.
     let second = &answers[0];
     post(&server, second, &seller, &acceptance(second, Role::Seller, &seller)).await;
     edited["replaces"] = json!(second.id);
