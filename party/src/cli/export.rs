@@ -13,6 +13,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::wire::arbiter::AssignmentView;
 use aegis_common::wire::escrow::EscrowView;
+use aegis_common::wire::market::EscrowReviews;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +45,9 @@ struct Exported {
     assignment: Option<AssignmentView>,
     /// Where the server said it stands.
     view: EscrowView,
+    /// What its traders say of each other and of the arbiter.
+    #[serde(flatten)]
+    reviews: EscrowReviews,
 }
 
 /// Every list that is written, with its path, the name of its items and of its cursor.
@@ -82,7 +86,8 @@ async fn one(client: &Client, id: EscrowId) -> Result<Exported, EngineError> {
     if record.beginning.contract != view.contract {
         return Err(EngineError::Person("the server tells two contracts for one escrow".to_owned()));
     }
-    Ok(Exported { record, assignment, view })
+    let reviews = client.reviews_in(id).await?;
+    Ok(Exported { record, assignment, view, reviews })
 }
 
 async fn everything(client: &Client, to: &Path) -> Result<usize, EngineError> {
@@ -155,7 +160,7 @@ pub fn verify(context: &Context, path: &Path) -> Result<(), EngineError> {
         return Err(cannot(path, &format!("more than {MAX_FILE} bytes")));
     }
     let text = fs::read(path).map_err(|error| cannot(path, &error))?;
-    let Exported { record, assignment, view } =
+    let Exported { record, assignment, view, .. } =
         serde_json::from_slice(&text).map_err(|error| cannot(path, &error))?;
     let escrow = record.replay().map_err(|error| cannot(path, &error))?;
     if let Some(made) = &assignment {

@@ -4,6 +4,7 @@ use aegis_common::escrow::record::Record;
 use aegis_common::ids::EscrowId;
 use aegis_common::wire::arbiter::AssignmentView;
 use aegis_common::wire::escrow::RecordPage;
+use aegis_common::wire::market::EscrowReviews;
 use serde_json::Value;
 
 use super::{Client, ClientError};
@@ -36,6 +37,11 @@ impl Client {
     /// Why an escrow has the arbiter it has.
     pub async fn assignment(&self, id: EscrowId) -> Result<AssignmentView, ClientError> {
         self.get(&format!("/escrows/{id}/assignment")).await
+    }
+
+    /// What its traders say of each other and of the arbiter.
+    pub async fn reviews_in(&self, id: EscrowId) -> Result<EscrowReviews, ClientError> {
+        self.get(&format!("/escrows/{id}/reviews")).await
     }
 
     /// One object as it is sent.

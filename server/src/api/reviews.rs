@@ -4,7 +4,7 @@ use actix_web::web::{Data, Json, Path, Query};
 use actix_web::{HttpResponse, delete, get, patch, post, put};
 use aegis_common::ids::{EscrowId, ReviewId};
 use aegis_common::wire::market::{
-    AnswerRequest, HideRequest, ReviewChange, ReviewPage, ReviewRequest, ReviewView,
+    AnswerRequest, EscrowReviews, HideRequest, ReviewChange, ReviewPage, ReviewRequest, ReviewView,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -36,6 +36,23 @@ pub async fn create(
     let kept = state.escrows.one(caller.user(), *id).await?;
     let made = state.market.review(caller.user(), &kept.escrow, body.0).await?;
     Ok(HttpResponse::Created().json(made))
+}
+
+/// What its traders say of each other and of the arbiter, to the parties of an escrow.
+#[utoipa::path(
+    tag = "market",
+    security(("bearer" = [])),
+    params(("id" = EscrowId, Path)),
+    responses((status = 200, body = EscrowReviews), Refused)
+)]
+#[get("/api/v1/escrows/{id}/reviews")]
+pub async fn of_escrow(
+    caller: Caller<Read>,
+    state: Data<State>,
+    id: Path<EscrowId>,
+) -> Result<Json<EscrowReviews>, ApiError> {
+    state.escrows.one(caller.user(), *id).await?;
+    Ok(Json(state.market.reviews_in(caller.user(), *id).await?))
 }
 
 /// Which reviews to list.

@@ -122,6 +122,7 @@ routes! {
     POST "/api/v1/me/arbiter/heartbeat" => arbiters::heartbeat, Login;
     GET "/api/v1/disputes" => arbiters::disputes, Login;
     POST "/api/v1/escrows/{id}/reviews" => reviews::create, Trade;
+    GET "/api/v1/escrows/{id}/reviews" => reviews::of_escrow, Read;
     POST "/api/v1/listings" => listings::create, Trade;
     GET "/api/v1/listings" => listings::list, Read;
     GET "/api/v1/listings/{id}" => listings::one, Read;

@@ -1,12 +1,14 @@
 //! What traders say of each other, and of arbiters. Reviews never change a reputation.
 
-use aegis_common::escrow::state::{Escrow, Status};
-use aegis_common::ids::{ReviewId, SessionId, UserId};
+use aegis_common::escrow::state::Escrow;
+use aegis_common::ids::{EscrowId, ReviewId, SessionId, UserId};
+use aegis_common::reputation::Ending;
 use aegis_common::role::Role as Part;
 use aegis_common::time::SignedDuration;
 use aegis_common::wire::account::AccountRole;
 use aegis_common::wire::market::{
-    AnswerView, HideRequest, MarketNotice, ReviewChange, ReviewPage, ReviewRequest, ReviewView, bounds,
+    AnswerView, EscrowReviews, HideRequest, MarketNotice, ReviewChange, ReviewPage, ReviewRequest,
+    ReviewView, bounds,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -45,9 +47,9 @@ impl Market {
         if request.subject == reviewer_role {
             return refuse("subject", "must be the other trader or the arbiter");
         }
-        let paid = [Status::CompletedReleased, Status::CompletedRefunded, Status::CompletedSplit];
-        if !paid.contains(&escrow.status()) {
-            return Err(MarketError::Over("an escrow is reviewed once it is paid out"));
+        // As for reputations: what was never funded costs nothing.
+        if Ending::of(escrow, self.clock.now()).is_none() {
+            return Err(MarketError::Over("an escrow is reviewed once it is paid out, if it was funded"));
         }
         let (id, subject) = (ReviewId(Uuid::now_v7()), contract.party(request.subject));
         let row = ReviewRow {
@@ -186,6 +188,13 @@ impl Market {
         let (count, sum) = self.store.stars_of(subject).await?;
         let reviews = rows.into_iter().map(|row| view(row, reader)).collect();
         Ok(ReviewPage { count, average: average(count, sum), reviews, next })
+    }
+
+    /// Reviews that rest on an escrow, to one of its parties.
+    pub async fn reviews_in(&self, reader: UserId, escrow: EscrowId) -> Result<EscrowReviews, MarketError> {
+        let rows = self.store.reviews_in(escrow).await?;
+        let view = |row| ReviewView { escrow_id: Some(escrow), ..view(row, reader) };
+        Ok(EscrowReviews { reviews: rows.into_iter().map(view).collect() })
     }
 
     async fn row(&self, id: ReviewId) -> Result<ReviewRow, MarketError> {

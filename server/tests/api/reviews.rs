@@ -5,7 +5,7 @@ use aegis_common::escrow::state::Status;
 use aegis_common::ids::{EscrowId, ReviewId};
 use aegis_common::time::SignedDuration;
 use aegis_common::wire::account::AccountRole;
-use aegis_common::wire::market::{ReviewPage, ReviewView};
+use aegis_common::wire::market::{EscrowReviews, ReviewPage, ReviewView};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -34,6 +34,14 @@ async fn reviews_are_written_changed_answered_hidden_and_averaged() {
     assert_eq!(reviewed(&server, &buyer, escrow.id, &fair).await.status(), StatusCode::CREATED);
     assert_eq!(reviewed(&server, &seller, escrow.id, &fair).await.status(), StatusCode::CREATED);
     assert_eq!(server.told(&seller, "ReviewPosted").await.len(), 1);
+
+    let within = format!("/api/v1/escrows/{}/reviews", escrow.id);
+    for party in [&buyer, &seller, &arbiter] {
+        let EscrowReviews { reviews } = server.found(&within, party).await;
+        assert_eq!((reviews.len(), reviews[0].id), (3, made.id));
+        assert!(reviews.iter().all(|review| review.escrow_id == Some(escrow.id)));
+    }
+    problem(server.get(&within, &operator).send().await.unwrap(), Code::NotFound).await;
 
     let path = format!("/api/v1/reviews/{}", made.id);
     let change = |who: &Person, version: i64, body: Value| {
@@ -96,6 +104,15 @@ async fn reviews_that_are_not_in_order_are_refused() {
     server.moves(escrow.id, Status::Expired).await;
     problem(reviewed(&server, &buyer, escrow.id, &review("seller", 5)).await, Code::WrongState).await;
     server.moves(escrow.id, Status::CompletedRefunded).await;
+    // What came in part went back: anybody can have that, for a few pieces of dust.
+    let of = format!("WHERE id = X'{}'", escrow.id.0.simple());
+    let partial = |from: bool, to: bool| {
+        let (from, to) = (format!("\"partial\":{from}"), format!("\"partial\":{to}"));
+        server.tamper(&format!("UPDATE escrows SET snapshot = replace(snapshot, '{from}', '{to}') {of}"));
+    };
+    partial(false, true);
+    problem(reviewed(&server, &buyer, escrow.id, &review("seller", 5)).await, Code::WrongState).await;
+    partial(true, false);
     problem(reviewed(&server, &arbiter, escrow.id, &review("seller", 5)).await, Code::Forbidden).await;
     for body in [
         review("buyer", 5),

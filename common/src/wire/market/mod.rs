@@ -9,7 +9,8 @@ pub use listing::{
 };
 pub use order::{Goods, OrderPage, OrderRequest, OrderStatus, OrderView};
 pub use review::{
-    AnswerRequest, AnswerView, HideRequest, ReviewChange, ReviewPage, ReviewRequest, ReviewView,
+    AnswerRequest, AnswerView, EscrowReviews, HideRequest, ReviewChange, ReviewPage, ReviewRequest,
+    ReviewView,
 };
 
 use serde::{Deserialize, Serialize};

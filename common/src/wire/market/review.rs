@@ -89,6 +89,14 @@ pub struct ReviewView {
     pub edited_at: Option<Timestamp>,
 }
 
+/// `GET /api/v1/escrows/{id}/reviews`
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EscrowReviews {
+    /// Oldest first; four at most.
+    pub reviews: Vec<ReviewView>,
+}
+
 /// `GET /api/v1/users/{username}/reviews`
 #[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

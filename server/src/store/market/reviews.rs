@@ -254,6 +254,16 @@ impl Store {
         .await
     }
 
+    /// Reviews that rest on an escrow, oldest first.
+    pub async fn reviews_in(&self, escrow: EscrowId) -> Result<Vec<ReviewRow>, StoreError> {
+        self.read(move |conn, _| {
+            let rows = reviews::table.filter(reviews::escrow_id.eq(DbUuid::from(escrow.0)));
+            let rows = rows.order(reviews::id).load(conn)?;
+            decoded(conn, rows)
+        })
+        .await
+    }
+
     /// How many reviews of somebody are not hidden, and the sum of their stars.
     pub async fn stars_of(&self, subject: UserId) -> Result<(u64, u64), StoreError> {
         self.read(move |conn, _| {
