@@ -19,8 +19,8 @@ pub struct Evidence {
     /// What it shows, or what you have to say.
     #[arg(long)]
     text: String,
-    /// A file that you keep and can show, such as a photograph or a receipt; may be given more than once. Its name and its SHA-256 are
-    /// put on record, not its content.
+    /// A file that you keep and can show, such as a photograph or a receipt; may be given more than once. Its name and its
+    /// SHA-256 are put on record, not its content.
     #[arg(long = "file")]
     files: Vec<PathBuf>,
 }

@@ -47,7 +47,8 @@ pub(super) async fn delete(
     }
 }
 
-/// Whether money may be on its way. Nobody but its initiator may delete an escrow, and at no other time: that is refused without a look.
+/// Whether money may be on its way. Nobody but its initiator may delete an escrow, and at no other time: that is refused without
+/// a look.
 fn needs_look(escrow: &Escrow, by: UserId) -> bool {
     let may = escrow.initiator == by && escrow.status() == Status::PendingFunding;
     may && escrow.setup.address().is_some()

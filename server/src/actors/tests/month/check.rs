@@ -70,7 +70,8 @@ pub async fn all(month: &Month, live: &Live) {
     let again = recompute::all(month, live, &found.parties).await;
     eprintln!(
         "{} escrows, {:?}; {} returned late payments, {} statements, {} refused attacks, {} deadlines, {} put off, {} events to {} people, \
-         {} handed over again after {} crashes, {assigned} assignments computed again, {again} of them with reputations by a script, {} deleted, {} places taken",
+         {} handed over again after {} crashes, {assigned} assignments computed again, {again} of them and reputations by a script, \
+         {} deleted, {} places taken",
         ids.len(),
         found.by_status,
         found.returned,
