@@ -58,7 +58,8 @@ pub enum Event {
         #[serde(default)]
         due: Option<Due>,
     },
-    /// The server was down for so long since the present answer was asked for: nobody could give one meanwhile.
+    /// The server was down for so long since the present answer, or the present pair's signatures, were asked for: nobody could
+    /// give them meanwhile.
     Outage {
         /// In all, in seconds.
         seconds: u32,

@@ -91,7 +91,7 @@ pub fn tell(contract: &Contract, event: &Event) -> Told {
         Event::Timer { due } => (Some(By::Clock), deadline(*due).to_owned()),
         Event::Outage { seconds } => {
             let text = format!(
-                "No server ran for {seconds} seconds: the answer that is awaited has as much longer."
+                "No server ran for {seconds} seconds: whoever is asked for something has as much longer."
             );
             (Some(By::Clock), text)
         }

@@ -33,6 +33,8 @@ pub mod bounds {
     pub const EXHIBITS: usize = 16;
     /// Bytes in a file's name.
     pub const FILE_NAME: usize = 255;
+    /// The largest size of a file: canonical JSON (RFC 8785) knows whole numbers up to this, and what is signed must read the same.
+    pub const FILE_BYTES: u64 = (1 << 53) - 1;
     /// Hex digits in exported signing data. The wallet exports every output it ever received, some 900 digits each, dust
     /// too; so this bounds how many outputs an escrow may receive, about 1,150, before it can't be paid out any more.
     pub const SYNC: usize = 1_048_576;
@@ -214,7 +216,8 @@ pub struct Exhibit {
 impl Exhibit {
     fn within_bounds(&self) -> bool {
         let is_name = !self.name.is_empty() && self.name.len() <= bounds::FILE_NAME;
-        is_name && !self.name.contains(|c: char| c.is_control() || c == '/')
+        let is_size = self.bytes <= bounds::FILE_BYTES;
+        is_size && is_name && !self.name.contains(|c: char| c.is_control() || c == '/')
     }
 }
 

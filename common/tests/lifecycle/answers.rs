@@ -4,6 +4,7 @@ use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::effect::{Effect, Notice};
 use aegis_common::escrow::event::Event;
 use aegis_common::escrow::outcome::Outcome;
+use aegis_common::escrow::record::Entry;
 use aegis_common::escrow::setup::{SetupError, Stage};
 use aegis_common::escrow::state::{CalledOff, Escrow, Phase, Status};
 use aegis_common::escrow::statement::{Act, Exhibit, StatementError, bounds};
@@ -182,12 +183,21 @@ fn each_of_the_three_can_be_heard_while_the_money_lies_there_and_nothing_moves()
         says("unnamed", vec![Exhibit { name: String::new(), ..exhibit.clone() }]),
         says("a path", vec![Exhibit { name: "/etc/passwd".to_owned(), ..exhibit.clone() }]),
         says("a line", vec![Exhibit { name: "a\nb".to_owned(), ..exhibit.clone() }]),
-        says("long", vec![Exhibit { name: "x".repeat(bounds::FILE_NAME + 1), ..exhibit }]),
+        says("long", vec![Exhibit { name: "x".repeat(bounds::FILE_NAME + 1), ..exhibit.clone() }]),
+        says("large", vec![Exhibit { bytes: bounds::FILE_BYTES + 1, ..exhibit.clone() }]),
+        says("endless", vec![Exhibit { bytes: u64::MAX, ..exhibit.clone() }]),
     ];
     for act in bad {
         let refused = sim.say(Role::Buyer, act.clone());
         let out = matches!(&refused, Err(Rejected::Statement { error: StatementError::OutOfBounds, .. }));
         assert!(out, "{act:?}: {refused:?}");
+    }
+    // What was signed reads the same from the journal.
+    let largest = Exhibit { bytes: bounds::FILE_BYTES, ..exhibit };
+    sim.say(Role::Buyer, says("all of it", vec![largest])).unwrap();
+    for (event, at) in &sim.journal {
+        let entry = Entry { event: event.clone(), at: *at };
+        assert_eq!(Entry::parse(&entry.to_text().unwrap()).unwrap(), entry);
     }
     // Whoever says too much can still sign.
     while sim.escrow.chains.of(Role::Seller).hashes.len() < bounds::WITH_EVIDENCE {
