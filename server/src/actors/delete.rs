@@ -12,6 +12,9 @@ use super::escrow::{Fault, Work, store_refusal};
 use super::message::{Command, Refusal, Snapshot};
 use super::world::World;
 
+/// How often a deletion that needs no look is tried while others say something.
+const TRIES: usize = 4;
+
 /// Has the chain looked at, then tells the escrow.
 pub(super) async fn delete(
     channel: &Channel,
@@ -19,15 +22,34 @@ pub(super) async fn delete(
     by: UserId,
     expected: Option<i64>,
 ) -> Result<Snapshot, Fault> {
-    let read = || channel.ask(Work::Command(Command::Read), None);
-    let delete = |expected| channel.ask(Work::Command(Command::Delete { by }), expected);
-    let snapshot = channel.ask(Work::Command(Command::Read), expected).await?;
-    let escrow = &snapshot.escrow;
-    if !needs_look(escrow, by) {
-        // Nor does it need one when it is decided: the address must not come in between.
-        return delete(Some(snapshot.version)).await;
+    for _ in 0..TRIES {
+        let Snapshot { escrow, version, .. } = channel.ask(Work::Command(Command::Read), None).await?;
+        // To everybody else it doesn't exist.
+        if escrow.contract.role_of(by).is_none() {
+            return Err(Refusal::NotFound.into());
+        }
+        if expected.is_some_and(|expected| expected != version) {
+            return Err(Refusal::Stale { actual: version }.into());
+        }
+        if needs_look(&escrow, by) {
+            return looked_at(channel, world, by, escrow.contract.escrow_id, expected).await;
+        }
+        // Nor must it need one when it is decided: the address could come in between.
+        let answer = channel.ask(Work::Command(Command::Delete { by }), Some(version)).await;
+        if !(expected.is_none() && matches!(answer, Err(Fault::Refused(Refusal::Stale { .. })))) {
+            return answer;
+        }
     }
-    let id = escrow.contract.escrow_id;
+    Err(Refusal::Busy.into())
+}
+
+async fn looked_at(
+    channel: &Channel,
+    world: &World,
+    by: UserId,
+    id: EscrowId,
+    expected: Option<i64>,
+) -> Result<Snapshot, Fault> {
     // Each waits in the escrow's mailbox, where there is room for others as well.
     let _turn = Turn::take(world, id).ok_or(Refusal::Busy)?;
     let looked = tokio::time::timeout(world.look_patience, world.looks.fresh()).await;
@@ -38,20 +60,22 @@ pub(super) async fn delete(
     if !told || !world.watched.contains(id) {
         return Err(Refusal::Unavailable.into());
     }
-    match delete(expected).await {
+    let answer = channel.ask(Work::Command(Command::Delete { by }), expected).await;
+    if matches!(answer, Err(Fault::Refused(Refusal::Stale { .. }))) {
         // What was found made it another version; why it is not deleted is said all the same.
-        Err(Fault::Refused(Refusal::Stale { .. })) if has_funds(&read().await?.escrow) => {
-            Err(Refusal::Rejected(Rejected::FundsSeen).into())
+        let found = channel.ask(Work::Command(Command::Read), None).await?;
+        if has_funds(&found.escrow) {
+            return Err(Refusal::Rejected(Rejected::FundsSeen).into());
         }
-        answer => answer,
     }
+    answer
 }
 
-/// Whether money may be on its way. Nobody but its initiator may delete an escrow, and at no other time: that is refused without
-/// a look.
+/// Whether money may be on its way unseen. Nobody but its initiator may delete an escrow, at no other time, and not where money was
+/// seen: that is refused without a look.
 fn needs_look(escrow: &Escrow, by: UserId) -> bool {
     let may = escrow.initiator == by && escrow.status() == Status::PendingFunding;
-    may && escrow.setup.address().is_some()
+    may && escrow.setup.address().is_some() && !has_funds(escrow)
 }
 
 fn has_funds(escrow: &Escrow) -> bool {

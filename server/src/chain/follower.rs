@@ -202,8 +202,9 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
             self.memory.forget_told();
         }
         match self.look_at_pool(&list).await {
-            // A block that came meanwhile may have taken something out of the mempool before it was seen there.
-            Ok(()) if awaited && self.source.tip().await? != at => self.looks.again(),
+            // A block that came meanwhile may have taken something out of the mempool before it was seen there. Nodes that lag
+            // say less than was told.
+            Ok(()) if awaited && is_news(self.source.tip().await?, at) => self.looks.again(),
             Ok(()) => self.looks.end(look),
             Err(error) => tracing::warn!(%error, "the mempool could not be looked at"),
         }
@@ -383,4 +384,9 @@ impl<C: Source, P: Progress, S: Sink> Follower<C, P, S> {
         }
         Ok(())
     }
+}
+
+/// Whether there is a block that was not looked at, or another one in its place.
+fn is_news(tip: Tip, at: Tip) -> bool {
+    tip.height > at.height || tip.height == at.height && tip.hash != at.hash
 }

@@ -225,6 +225,10 @@ async fn a_stale_version_is_refused_and_told_the_present_one() {
     let delete = || server.request(Method::DELETE, &path).bearer_auth(&buyer.token);
     let stale = delete().header("If-Match", format!("{}", escrow.version)).send().await.unwrap();
     assert_eq!(problem(stale, Code::StaleVersion).await.current_version, Some(escrow.version + 1));
+    // To others it doesn't exist, in whatever version.
+    let stranger = server.person("stranger", 9, AccountRole::User).await;
+    let theirs = server.request(Method::DELETE, &path).bearer_auth(&stranger.token).header("If-Match", "0");
+    problem(theirs.send().await.unwrap(), Code::NotFound).await;
 }
 
 #[actix_web::test]
