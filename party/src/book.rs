@@ -220,6 +220,12 @@ impl Book {
         self.sync_spans.get(&with).is_none_or(|(since, count)| *count <= RETRIES || !in_span(*since))
     }
 
+    /// How many blocks the wallet had read when it exported signing data for an attempt; without end where it has yet to.
+    pub fn exported(&self, attempt: u32) -> u64 {
+        let is_of = self.sync.as_ref().is_some_and(|(known, _)| *known == attempt);
+        self.exported.filter(|_| is_of).unwrap_or(u64::MAX)
+    }
+
     /// Counts signing data that is about to be posted.
     pub fn note_sync(&mut self, with: Role, now: Timestamp) {
         let (since, count) = match self.sync_spans.get(&with) {

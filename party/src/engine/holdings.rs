@@ -47,6 +47,8 @@ pub(super) struct Seen {
     amount: Piconero,
     /// Whether the contract counts it.
     counts: bool,
+    /// Whether it will once it is final.
+    ripens: bool,
     /// Whether it is asked about.
     named: bool,
 }
@@ -54,6 +56,11 @@ pub(super) struct Seen {
 /// Whether the buyer's part is there.
 fn is_funded(contract: &Contract, received: &Received) -> bool {
     received.payment >= contract.amount && received.buyer_deposit >= contract.buyer_deposit
+}
+
+/// Whether so much is less than a notable part of a sum.
+pub(super) fn is_small(part: u64, of: Piconero) -> bool {
+    u128::from(part) * NOTABLE < u128::from(of.0)
 }
 
 fn sum<'a>(outputs: impl Iterator<Item = &'a Seen>) -> u128 {
@@ -151,16 +158,27 @@ impl Holdings {
             || signed.iter().filter(|(key, _)| there(key)).all(|(key, _)| named(key))
     }
 
-    /// Whether what is not named, and was there when this participant last exported signing data, is too little to take the place
-    /// of a notable part of the price.
+    /// What could take the place of what is named: outputs that are not, that were there when this participant last exported signing
+    /// data, and that are not known to be `spent`.
     ///
-    /// A wallet tells of a transaction set how much it spends and not what (Monero `describe_transfer`, before 0.18.4), and to keep
-    /// it from spending an output (`freeze`) binds only the sets that it builds itself. So a proposer could spend another output of
-    /// the same size than the one that is divided, and have that paid out again. Signing data that was made before an output was
-    /// there does not sign for it.
-    pub(super) fn is_whole(&self, contract: &Contract, exported: u64) -> bool {
-        let spare = self.seen.iter().filter(|seen| seen.counts && !seen.named && seen.height < exported);
-        sum(spare) * NOTABLE < u128::from(contract.amount.0)
+    /// A wallet tells of a transaction set how much it spends and not what (Monero `describe_transfer`, before 0.18.4), and keeping
+    /// it from spending an output (`freeze`) binds the sets that it builds itself; for others, where it does, by key images that
+    /// another signer can make up. So a proposer could spend another output of the same size than the one that is divided, and
+    /// have that paid out again. Signing data that was made before an output was there does not sign for it; to what is not final
+    /// or locked it does.
+    fn spare(&self, exported: u64, spent: impl Fn(&Key32) -> bool) -> impl Iterator<Item = &Seen> {
+        self.seen.iter().filter(move |seen| !seen.named && seen.height < exported && !spent(&seen.key))
+    }
+
+    /// Whether that is too little to replace a notable part of a sum.
+    pub(super) fn is_whole(&self, sum_of: Piconero, exported: u64, spent: impl Fn(&Key32) -> bool) -> bool {
+        sum(self.spare(exported, spent)) * NOTABLE < u128::from(sum_of.0)
+    }
+
+    /// Whether it would be too little once everything is final and named.
+    pub(super) fn is_whole_when_ripe(&self, sum_of: Piconero, exported: u64) -> bool {
+        sum(self.spare(exported, |_| false).filter(|seen| seen.counts || !seen.ripens)) * NOTABLE
+            < u128::from(sum_of.0)
     }
 
     /// What must not be forgotten: outputs that count and hold more than a payout may leave, with their transactions.
@@ -174,17 +192,10 @@ impl Holdings {
         Piconero::sum(paid.map(|(_, amount, _)| *amount)).unwrap_or(Piconero(u64::MAX))
     }
 
-    /// What the own wallet sees and the payout does not divide.
+    /// What the own wallet sees, of whatever kind, and the payout does not divide.
     pub(super) fn left(&self) -> Piconero {
-        let all = Piconero::sum(self.paid.iter().map(|(_, amount, _)| *amount));
-        let divided = self.received.total();
-        let left = all.zip(divided).and_then(|(all, divided)| all.checked_sub(divided));
-        left.unwrap_or(Piconero(u64::MAX))
-    }
-
-    /// Whether these sums hold in each slot all that the own wallet sees.
-    pub(super) fn is_known(&self, there: impl Fn(Slot) -> Piconero) -> bool {
-        Slot::ALL.into_iter().all(|slot| there(slot) >= self.own(slot))
+        let left = sum(self.seen.iter().filter(|seen| !seen.named));
+        Piconero(u64::try_from(left).unwrap_or(u64::MAX))
     }
 
     /// Whether these sums hold in each slot what the contract asks for, or all that the own wallet sees.
@@ -237,6 +248,7 @@ impl Engine {
                 amount: output.amount,
                 // No ordinary payment: a miner's reward, or one that was locked, which the server does not credit either.
                 counts: counts(output) && paid_at.contains_key(&output.tx_hash),
+                ripens: output.amount >= contract.dust_limit && paid_at.contains_key(&output.tx_hash),
                 named: is_named(output),
             })
         };
@@ -304,13 +316,14 @@ impl Engine {
             return Err(Fault::Payout(why.to_owned()).into());
         }
         held.book.funded = true;
+        held.book.known.extend(holdings.weighty(&held.book.contract));
         held.save()?;
         Ok(Progress::Did("your own wallet sees the buyer's payment; it is final".to_owned()))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use aegis_common::testing::contract;
 
     use super::*;
@@ -345,7 +358,7 @@ mod tests {
             seen: paid
                 .iter()
                 .zip(1..)
-                .map(|((slot, amount, _), n)| Seen { slot: *slot, ..output(n, amount.0, true) })
+                .map(|((slot, amount, _), n)| Seen { slot: *slot, ..output(n, amount.0, counted.contains(&n)) })
                 .collect(),
         };
         assert!(
@@ -375,14 +388,27 @@ mod tests {
         assert!(!of(without, &many).suffice(&contract), "however many outputs are named");
     }
 
-    fn output(index: u64, amount: u64, named: bool) -> Seen {
-        let key = Key32([index as u8; 32]);
-        let (tx, amount) = (Hash32(key.0), Piconero(amount));
-        Seen { index, height: index, tx, key, slot: Slot::Payment, amount, counts: true, named }
+    /// An ordinary payment in a block of its own.
+    pub fn seen(index: u64, key: Key32, amount: Piconero, counts: bool, named: bool) -> Seen {
+        let (tx, slot) = (Hash32(key.0), Slot::Payment);
+        Seen { index, height: index, tx, key, slot, amount, counts, ripens: true, named }
     }
 
-    fn holding(seen: Vec<Seen>) -> Holdings {
-        Holdings { received: Received::default(), counted: BTreeSet::new(), paid: Vec::new(), seen }
+    fn output(index: u64, amount: u64, named: bool) -> Seen {
+        seen(index, Key32([index as u8; 32]), Piconero(amount), true, named)
+    }
+
+    /// A wallet that has these.
+    pub fn holding(seen: impl IntoIterator<Item = Seen>) -> Holdings {
+        let seen: Vec<Seen> = seen.into_iter().collect();
+        let paid = |named: bool| seen.iter().filter(move |seen| seen.counts && (seen.named || !named));
+        let sum = Piconero::sum(paid(true).map(|seen| seen.amount)).unwrap();
+        Holdings {
+            received: Received { payment: sum, ..Received::default() },
+            counted: paid(true).map(|seen| seen.index).collect(),
+            paid: paid(false).map(|seen| (seen.slot, seen.amount, Timestamp::MIN)).collect(),
+            seen: seen.clone(),
+        }
     }
 
     #[test]
@@ -391,7 +417,7 @@ mod tests {
         let price = contract.amount.0;
         let first = |named: &[u64], outputs: &[(u64, u64)]| {
             let seen = outputs.iter().map(|(index, amount)| output(*index, *amount, named.contains(index)));
-            holding(seen.collect()).came_first(&contract)
+            holding(seen).came_first(&contract)
         };
         // Paid twice: the first may be paid out already. In whatever order the wallet tells of them.
         let twice = [(9, price), (4, price)];
@@ -416,15 +442,28 @@ mod tests {
     fn nothing_is_signed_while_another_output_could_be_spent_in_place_of_one_that_is_divided() {
         let contract = contract();
         let price = contract.amount.0;
+        let none = |_: &Key32| false;
+        let sum = contract.amount;
         let whole = |left: u64, exported| {
-            holding(vec![output(4, price, true), output(7, left, false)]).is_whole(&contract, exported)
+            holding(vec![output(4, price, true), output(7, left, false)]).is_whole(sum, exported, none)
         };
         assert!(!whole(price, u64::MAX) && !whole(price, 8));
         assert!(whole(price, 7), "signing data from before does not sign for it");
         // Dust stops nobody.
         assert!(whole(price / 64 - 1, u64::MAX) && !whole(price / 64 + 1, u64::MAX));
-        let ripening = Seen { counts: false, ..output(7, price, false) };
-        assert!(holding(vec![output(4, price, true), ripening]).is_whole(&contract, u64::MAX));
+        // What is not final yet can be signed for. It is waited for; a miner's reward would be waited for in vain.
+        for ripens in [true, false] {
+            let young = Seen { counts: false, ripens, ..output(7, price, false) };
+            let holding = holding(vec![output(4, price, true), young.clone()]);
+            assert!(
+                !holding.is_whole(sum, u64::MAX, none)
+                    && holding.is_whole(sum, u64::MAX, |key| *key == young.key)
+            );
+            assert_eq!(holding.is_whole_when_ripe(sum, u64::MAX), ripens);
+        }
+        assert!(
+            !holding(vec![output(4, price, true), output(7, price, false)]).is_whole_when_ripe(sum, u64::MAX)
+        );
     }
 
     #[test]

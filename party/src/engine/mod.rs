@@ -13,6 +13,7 @@
 //! payout against the contract, before anything is signed.
 
 pub mod desk;
+mod hindrance;
 mod holdings;
 pub mod payout;
 pub mod prekeys;

@@ -8,7 +8,6 @@
 use aegis_common::address::AddressKind;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
-use aegis_common::escrow::deposits::Slot;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
@@ -18,6 +17,7 @@ use aegis_common::wire::escrow::PayoutView;
 
 use super::EngineError;
 use super::desk::Held;
+use super::hindrance::{Hindrance, hindrance};
 use super::holdings::Holdings;
 use super::proposal::{Cost, Terms};
 use super::returns::bounded;
@@ -75,7 +75,7 @@ impl Engine {
         }
         if is_late {
             let shares = payout::returned(&held.book.contract, &holdings.received)?;
-            if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares).await? {
+            if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares, &holdings).await? {
                 return Ok(asks);
             }
             let contract = bounded(&held.book.contract, self.estimate(&shares, &holdings).await?);
@@ -91,52 +91,10 @@ impl Engine {
             let why = "the server leaves out what was signed for before, and may be paid out already";
             return Err(Fault::Payout(why.to_owned()).into());
         }
-        let (left, agreed) = (holdings.left(), held.book.leave_behind);
-        // What was agreed to for another reason is not agreed to here, so it must be this sum; of nothing nothing is agreed.
-        let knows = left == agreed && left > Piconero::ZERO;
-        let exported = held
-            .book
-            .exported
-            .filter(|_| held.book.sync.as_ref().is_some_and(|(attempt, _)| *attempt == view.attempt));
-        let suffices = holdings.suffice(&held.book.contract);
-        let id = held.book.contract.escrow_id;
-        let asks = |why: &str| {
-            let how = format!("aegis consent {id} --leave-behind {}", left.xmr());
-            Ok(Progress::Asks(format!("the payout would not divide {} XMR {why}: {how}", left.xmr())))
-        };
-        if suffices && !knows && !holdings.came_first(&held.book.contract) {
-            return asks(
-                "that came first and funded the escrow. It may be paid out already, and then this pays once more! Ask the \
-                 server's operator to have the blocks looked through again. Only if you know better",
-            );
-        }
-        let whole = knows || holdings.is_whole(&held.book.contract, exported.unwrap_or(u64::MAX));
-        if !suffices || !whole {
-            // More has become final since this attempt began: the next one divides it, once the server knows of it too.
-            let known = |slot: Slot| {
-                let view = held.view.deposits.iter().find(|view| view.slot == slot);
-                view.map_or(Piconero::ZERO, |view| view.final_amount.piconero)
-            };
-            let may_divide_more = if suffices {
-                holdings.is_known(known)
-            } else {
-                holdings.covered(&held.book.contract, known)
-            };
-            if may_divide_more && !view.syncs.is_empty() {
-                return self.sync(held, session, &view, next(view.attempt)?).await;
-            }
-        }
-        if !suffices && left > agreed {
-            let short = holdings.short(&held.book.contract);
-            return asks(&format!(
-                "({short}) that your wallet sees and the server does not; to leave it with the escrow"
-            ));
-        }
-        if suffices && !whole {
-            return asks(
-                "that your wallet sees and the server does not name. It could be spent in place of what is divided, and that once \
-                 more! Only if you know better",
-            );
+        match hindrance(&held.book, &held.view.deposits, &view, &holdings) {
+            Some(Hindrance::Asks(why)) => return Ok(Progress::Asks(why)),
+            Some(Hindrance::Anew) => return self.sync(held, session, &view, next(view.attempt)?).await,
+            None => {}
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
         let agreed = Agreed { outcome: Some(outcome), contract: held.book.contract.clone(), shares };

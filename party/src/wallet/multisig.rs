@@ -301,7 +301,8 @@ impl Session<'_> {
 
     /// Lets the wallet spend these outputs and no others, until it is told otherwise. Without it a sweep takes everything,
     /// and anybody can send an escrow dust. Call it after [`Session::import`]: an output whose key image the wallet
-    /// does not know it does not choose anyway. It binds the transactions that this wallet builds, not those that it signs.
+    /// does not know it does not choose anyway. It binds what this wallet builds; what it signs
+    /// for others, if at all, by key images that they can make up.
     pub async fn spend_only(
         &mut self,
         counts: impl Fn(&IncomingTransfer) -> bool,
