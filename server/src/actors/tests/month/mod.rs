@@ -155,8 +155,9 @@ impl Month {
         options.outbox_poll = Duration::from_millis(20);
         options.watch_days = 1;
         options.unwatch = Duration::from_millis(500);
-        options.patience =
-            Patience { setup_seconds: 12 * 3_600, ruling_seconds: 24 * 3_600, ..Patience::default() };
+        // Nothing is due on a tick: the clock stops in between for what is.
+        let (setup_seconds, ruling_seconds) = (12 * 3_600 + 7, 24 * 3_600 + 11);
+        options.patience = Patience { setup_seconds, ruling_seconds, ..Patience::default() };
         let mut dice = Dice(seed);
         let ticks = size.days * TICKS_A_DAY;
         let mut people: Vec<Person> =
@@ -211,7 +212,7 @@ impl Month {
         let terms = Terms {
             network: Network::Regtest,
             finality_depth: 10,
-            cosign_seconds: 3_600,
+            cosign_seconds: 3_600 + 13,
             arbiter_fee_bps: 100,
             platform: None,
             dust_limit: Piconero(100_000_000),
@@ -243,6 +244,20 @@ impl Month {
         until("looks for deadlines", async || handles.status().deadline_looks >= before + 4).await;
     }
 
+    /// Goes on to a moment, and stops for each deadline on the way until it is dealt with.
+    async fn reach(&self, live: &Live, moment: Timestamp) {
+        let store = &live.server.store;
+        while let Some(id) = store.due_by_time(moment, 1).await.unwrap().first() {
+            let due = store.escrow(*id).await.unwrap().unwrap().wake_at.unwrap();
+            assert!(due > self.universe.clock.now(), "{id} was due at {due}");
+            self.universe.clock.set(due);
+            self.looked(live).await;
+        }
+        self.universe.clock.set(moment);
+        self.universe.chain.mine_pool();
+        self.looked(live).await;
+    }
+
     fn advance(&self) {
         self.universe.clock.step(TICK);
         self.universe.chain.mine_pool();
@@ -260,8 +275,7 @@ impl Month {
         while !self.agenda.is_empty() {
             tick += 1;
             assert!(tick < (self.size.days + 30) * TICKS_A_DAY, "still open: {:?}", self.agenda);
-            self.advance();
-            self.looked(&live).await;
+            self.reach(&live, self.universe.clock.now() + TICK).await;
             self.housekeeping(&live, tick).await;
             let crashes = tick == crash;
             self.people_act(&live, tick, crashes).await;

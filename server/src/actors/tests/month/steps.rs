@@ -153,7 +153,7 @@ impl Month {
             buyer_deposit: Piconero::ZERO,
             seller_deposit: Piconero::ZERO,
             default_outcome: plan.default,
-            expires_at: now + SignedDuration::from_hours(plan.hours),
+            expires_at: now + SignedDuration::from_hours(plan.hours) + SignedDuration::from_secs(17),
             finality_depth: None,
             cosign_seconds: None,
             replaces: None,
