@@ -1,9 +1,12 @@
 //! Many escrows at once, written by the database itself: what lists are measured and their plans are tested on.
 
 use aegis_common::amount::Piconero;
+use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::state::Status;
+use aegis_common::escrow::statement::Act;
 use aegis_common::ids::UserId;
 use aegis_common::role::Role;
+use aegis_common::testing::{Sim, contract};
 use aegis_common::time::Timestamp;
 use aegis_common::wire::list::{Direction, EscrowSort};
 use aegis_server::store::{DatabaseUrl, ListFilter, ListOrder};
@@ -21,6 +24,8 @@ pub struct Size {
     /// Every so many escrows is one of the heavy trader's; of those, every fifth is before the first arbiter, and every 128th with
     /// the partner.
     pub heavy_every: u64,
+    /// Whether snapshots are as long as those of escrows that were paid out, not their titles only.
+    pub whole: bool,
 }
 
 /// The first escrow is made at this moment, in unix milliseconds, and each other a minute after the one before.
@@ -172,8 +177,23 @@ struct Index {
     definition: String,
 }
 
+/// A snapshot of nothing but a title, before that and after it.
+const SHORT: (&str, &str) = ("{\"contract\":{\"title\":\"", "\"}}");
+
+/// A snapshot of an escrow that was released and paid out, up to its title and from there on.
+fn snapshot() -> (String, String) {
+    const TITLE: &str = "the title of this one";
+    let mut sim = Sim::new(Contract { title: TITLE.to_owned(), ..contract() });
+    sim.active();
+    sim.say(Role::Buyer, Act::Confirm {}).unwrap();
+    sim.pay();
+    let text = serde_json::to_string(&sim.escrow).unwrap().replace('\'', "''");
+    let (before, after) = text.split_once(TITLE).unwrap();
+    (before.to_owned(), after.to_owned())
+}
+
 fn script(size: Size, indexes: &[Index], bytes: impl Fn(u8, &str) -> String) -> Vec<String> {
-    let Size { escrows, traders, arbiters, heavy_every } = size;
+    let Size { escrows, traders, arbiters, heavy_every, whole } = size;
     let everybody = traders + arbiters;
     let (user, key) = (bytes(32, "n"), bytes(64, "n"));
     let numbers = |to: u64| {
@@ -216,10 +236,11 @@ fn script(size: Size, indexes: &[Index], bytes: impl Fn(u8, &str) -> String) -> 
         .zip(0..)
         .map(|(status, place)| format!("WHEN {place} THEN '{}'", status.wire()))
         .collect();
+    let (before, after) = if whole { snapshot() } else { (SHORT.0.to_owned(), SHORT.1.to_owned()) };
     all.push(format!(
         "INSERT INTO escrows (id, version, status, buyer_id, seller_id, arbiter_id, creator_id, amount, snapshot, \
          unmined, watching, created_at, updated_at) SELECT {id}, 1, CASE place {} END, {}, {}, {}, {}, amount, \
-         '{{\"contract\":{{\"title\":\"' || one || ' ' || two || ' ' || three || '\"}}}}', 0, FALSE, created, updated \
+         '{before}' || one || ' ' || two || ' ' || three || '{after}', 0, FALSE, created, updated \
          FROM drawn",
         statuses.join(" "),
         person("buyer"),
