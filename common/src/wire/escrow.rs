@@ -266,6 +266,8 @@ pub struct SlotView {
     pub final_amount: AmountView,
     /// What has yet to be paid.
     pub missing: AmountView,
+    /// What is final above what the contract asks for: it goes back to who paid it.
+    pub surplus: AmountView,
     /// Output by output.
     pub outputs: Vec<OutputView>,
 }
@@ -417,6 +419,7 @@ impl SlotView {
             seen: sum(false).into(),
             final_amount: sum(true).into(),
             missing: escrow.missing(slot).into(),
+            surplus: Piconero(sum(true).0.saturating_sub(required.0)).into(),
             outputs: all
                 .iter()
                 .map(|deposit| OutputView {

@@ -8,6 +8,7 @@ use aegis_common::escrow::payout::Payee;
 use aegis_common::escrow::statement::Act;
 use aegis_common::role::Role;
 use aegis_common::testing::{Sim, contract, hash};
+use aegis_common::wire::escrow::EscrowView;
 
 const FEE: Piconero = Piconero(50_000_000);
 
@@ -54,6 +55,23 @@ fn an_output_is_held_paid_out_returned_or_stays() {
     sim.fund(Slot::Payment, amount);
     sim.mine(20);
     assert_eq!(fate(&sim, little), Fate::Returning);
+}
+
+#[test]
+fn what_is_paid_beyond_the_price_is_told_and_goes_back_with_the_payout() {
+    let mut sim = Sim::new(contract());
+    sim.ready();
+    let amount = sim.escrow.contract.amount;
+    let surplus = |sim: &Sim| EscrowView::of(&sim.escrow, 1, sim.tip).deposits[0].surplus.piconero;
+    sim.fund(Slot::Payment, amount);
+    sim.fund(Slot::Payment, Piconero::XMR);
+    assert_eq!(surplus(&sim), Piconero::ZERO, "nothing of it is final");
+    sim.mine(20);
+    assert_eq!(surplus(&sim), Piconero::XMR);
+    sim.say(Role::Buyer, Act::Confirm {}).unwrap();
+    let shares = sim.escrow.shares().unwrap().unwrap();
+    let back = shares.iter().find(|share| share.payee == Payee::Buyer).unwrap();
+    assert_eq!((back.address, back.amount), (sim.escrow.contract.buyer.payout_address, Piconero::XMR));
 }
 
 /// The seller owes nothing, so nobody but the buyer can have meant it for the price.

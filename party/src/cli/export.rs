@@ -13,7 +13,7 @@ use aegis_common::ids::EscrowId;
 use aegis_common::role::Role;
 use aegis_common::wire::arbiter::AssignmentView;
 use aegis_common::wire::escrow::EscrowView;
-use aegis_common::wire::market::EscrowReviews;
+use aegis_common::wire::market::ReviewView;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,8 +46,8 @@ struct Exported {
     /// Where the server said it stands.
     view: EscrowView,
     /// What its traders say of each other and of the arbiter.
-    #[serde(flatten)]
-    reviews: EscrowReviews,
+    #[serde(default)]
+    reviews: Vec<ReviewView>,
 }
 
 /// Every list that is written, with its path, the name of its items and of its cursor.
@@ -86,7 +86,7 @@ async fn one(client: &Client, id: EscrowId) -> Result<Exported, EngineError> {
     if record.beginning.contract != view.contract {
         return Err(EngineError::Person("the server tells two contracts for one escrow".to_owned()));
     }
-    let reviews = client.reviews_in(id).await?;
+    let reviews = optional(client.reviews_in(id).await)?.map_or_else(Vec::new, |found| found.reviews);
     Ok(Exported { record, assignment, view, reviews })
 }
 

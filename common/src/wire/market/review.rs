@@ -73,7 +73,7 @@ pub struct ReviewView {
     pub subject: String,
     /// The part the subject had.
     pub subject_role: Role,
-    /// The escrow it rests on, for these two only.
+    /// The escrow it rests on, for these two only, and for whoever asks for the reviews of that escrow.
     pub escrow_id: Option<EscrowId>,
     /// 1 to 5; none where it is hidden.
     pub stars: Option<u8>,
