@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError};
 const GAP: SignedDuration = SignedDuration::from_secs(60);
 /// Between two notes that a server runs.
 const BEAT: SignedDuration = SignedDuration::from_secs(10);
-/// No answer is awaited for longer than this without being asked for again.
+/// What is older is not counted: few are asked for something for longer, and then they have had this long.
 const KEPT: SignedDuration = SignedDuration::from_hours(24 * 60);
 /// Outages that count.
 const MOST: usize = 1000;

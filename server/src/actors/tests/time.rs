@@ -87,6 +87,31 @@ async fn an_arbiter_who_does_not_answer_is_let_go_but_not_for_the_time_that_no_s
 }
 
 #[actix::test]
+async fn a_pair_of_signers_has_its_turn_also_where_no_server_ran_for_longer() {
+    let universe = Universe::new();
+    let server = universe.start().await;
+    let id = server.ready(&universe).await;
+    universe.chain.mine(0, 10, vec![super::flow::deposit(&universe, 5).tx]);
+    super::flow::reaches(&server, id, Status::Active).await;
+    server.say(&universe, id, Role::Seller, Act::Refund {}).await.unwrap();
+    let rotation = async |server: &Server| server.read(id).await.escrow.settling().unwrap().rotation;
+    let turn = server.read(id).await.escrow.contract.cosign_seconds;
+    server.stop();
+    universe.clock.step(SignedDuration::from_secs(i64::from(turn) * 3));
+    let again = universe.start().await;
+    until("the turn is put off", async || {
+        again.count(id, |event| matches!(event, Event::Outage { .. })).await == 1
+    })
+    .await;
+    a_while().await;
+    assert_eq!(rotation(&again).await, 0);
+    universe.clock.step(SignedDuration::from_secs(i64::from(turn)));
+    until("the next pair is asked", async || rotation(&again).await == 1).await;
+    again.check_replay(id).await;
+    again.stop();
+}
+
+#[actix::test]
 async fn an_ended_escrow_is_watched_for_the_days_configured_and_no_longer() {
     let mut universe = Universe::new();
     (universe.options.watch_days, universe.options.unwatch) = (30, Duration::from_millis(20));
