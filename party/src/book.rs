@@ -3,7 +3,7 @@
 //! The server's word is compared with it: statements once seen can't change or vanish, the contract can't change, and
 //! one outcome is signed at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aegis_common::address::Address;
 use aegis_common::amount::Piconero;
@@ -18,6 +18,7 @@ use aegis_common::escrow::statement::{
 use aegis_common::hash::{Hash32, Key32};
 use aegis_common::role::Role;
 use aegis_common::time::{SignedDuration, Timestamp};
+use aegis_common::wire::escrow::PayoutView;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Expiry, Policy, Sign};
@@ -87,9 +88,9 @@ pub struct Book {
     pub attempts: BTreeMap<u32, AttemptBook>,
     /// Signing data exported for a signing attempt.
     pub sync: Option<(u32, String)>,
-    /// How many blocks the wallet had read then.
+    /// The outputs that the wallet had then, by one-time keys.
     #[serde(default)]
-    pub exported: Option<u64>,
+    pub exported: Option<BTreeSet<Key32>>,
     /// Outputs that the own wallet has seen final, by one-time keys, with their transactions.
     #[serde(default)]
     pub known: BTreeMap<Key32, Hash32>,
@@ -129,6 +130,9 @@ pub struct Book {
     /// in its place.
     #[serde(default)]
     pub paid: Option<(Hash32, Vec<Key32>)>,
+    /// What was said to lie beside what came after the payout, when that was asked about.
+    #[serde(default)]
+    pub beside: Piconero,
     /// What of it that came after the payout the person agreed to give back.
     #[serde(default, rename = "goesBack")]
     pub give_back: Option<GiveBack>,
@@ -145,6 +149,9 @@ pub struct GiveBack {
     pub spends: Vec<Key32>,
     /// Who gets how much of them.
     pub shares: Vec<Share>,
+    /// What the own wallet saw beside it, that could be spent in its place.
+    #[serde(default)]
+    pub beside: Piconero,
 }
 
 /// The server shows something that can't be: nothing is done on its word until it shows the truth.
@@ -205,6 +212,7 @@ impl Book {
             consent: None,
             payouts: Vec::new(),
             paid: None,
+            beside: Piconero::ZERO,
             give_back: None,
             signed_for: Vec::new(),
         }
@@ -220,10 +228,12 @@ impl Book {
         self.sync_spans.get(&with).is_none_or(|(since, count)| *count <= RETRIES || !in_span(*since))
     }
 
-    /// How many blocks the wallet had read when it exported signing data for an attempt; without end where it has yet to.
-    pub fn exported(&self, attempt: u32) -> u64 {
-        let is_of = self.sync.as_ref().is_some_and(|(known, _)| *known == attempt);
-        self.exported.filter(|_| is_of).unwrap_or(u64::MAX)
+    /// Whether a transaction of the present attempt could spend an output unseen: only another proposer's, and only what there was
+    /// when this participant exported signing data, if it has.
+    pub fn could_spend(&self, view: &PayoutView, key: &Key32) -> bool {
+        let is_of = self.sync.as_ref().is_some_and(|(attempt, _)| *attempt == view.attempt);
+        let exported = self.exported.as_ref().filter(|_| is_of);
+        self.role != view.proposer && exported.is_none_or(|exported| exported.contains(key))
     }
 
     /// Counts signing data that is about to be posted.

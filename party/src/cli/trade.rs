@@ -347,6 +347,9 @@ pub async fn consent(
         for doubt in &doubts {
             text.push_str(&format!("\nBeware: {doubt}."));
         }
+        if let Some(left) = leave_behind {
+            text.push_str(&format!("\n{} XMR that your wallet sees stays with the escrow.", left.xmr()));
+        }
         drop(held);
         let question = "Sign this? The amounts are the server's word, and checked before anything is signed.";
         if !tokio::task::block_in_place(|| output::agreed(&text, question)) {
@@ -387,6 +390,12 @@ pub async fn give_back(context: &Context, which: Which, yes: bool) -> Result<(),
         for doubt in doubts {
             text.push_str(&format!("\nBeware: of the payout before this, {doubt}."));
         }
+        if held.book.beside > Piconero::ZERO {
+            let beside = held.book.beside.xmr();
+            text.push_str(&format!(
+                "\nBeware: {beside} XMR that your wallet sees beside it could be spent in its place."
+            ));
+        }
         drop(held);
         let question =
             "Give it back? The amounts are the server's word, and checked before anything is signed.";
@@ -398,7 +407,7 @@ pub async fn give_back(context: &Context, which: Which, yes: bool) -> Result<(),
     // Signed is only what was read: other amounts are asked about anew.
     let PayoutView { spends, shares, .. } = returning;
     let document = serde_json::json!({"id": id, "givenBack": spends, "shares": shares});
-    held.book.give_back = Some(GiveBack { spends, shares });
+    held.book.give_back = Some(GiveBack { spends, shares, beside: held.book.beside });
     held.save()?;
     output::result(context.json, &document, || "consented: what came after the payout goes back".to_owned());
     Ok(())

@@ -38,11 +38,9 @@ pub(super) struct Holdings {
 pub(super) struct Seen {
     /// Its number on the chain.
     index: u64,
-    /// Its block's height.
-    height: u64,
     /// Its transaction.
     tx: Hash32,
-    key: Key32,
+    pub(super) key: Key32,
     slot: Slot,
     amount: Piconero,
     /// Whether the contract counts it.
@@ -61,6 +59,13 @@ fn is_funded(contract: &Contract, received: &Received) -> bool {
 /// Whether so much is less than a notable part of a sum.
 pub(super) fn is_small(part: u64, of: Piconero) -> bool {
     u128::from(part) * NOTABLE < u128::from(of.0)
+}
+
+impl Seen {
+    /// Whether it will be final, and is not yet.
+    pub(super) fn is_ripening(&self) -> bool {
+        self.ripens && !self.counts
+    }
 }
 
 fn sum<'a>(outputs: impl Iterator<Item = &'a Seen>) -> u128 {
@@ -158,27 +163,15 @@ impl Holdings {
             || signed.iter().filter(|(key, _)| there(key)).all(|(key, _)| named(key))
     }
 
-    /// What could take the place of what is named: outputs that are not, that were there when this participant last exported signing
-    /// data, and that are not known to be `spent`.
+    /// How much is not named, of the outputs that could be spent in place of those that are.
     ///
     /// A wallet tells of a transaction set how much it spends and not what (Monero `describe_transfer`, before 0.18.4), and keeping
     /// it from spending an output (`freeze`) binds the sets that it builds itself; for others, where it does, by key images that
     /// another signer can make up. So a proposer could spend another output of the same size than the one that is divided, and
-    /// have that paid out again. Signing data that was made before an output was there does not sign for it; to what is not final
-    /// or locked it does.
-    fn spare(&self, exported: u64, spent: impl Fn(&Key32) -> bool) -> impl Iterator<Item = &Seen> {
-        self.seen.iter().filter(move |seen| !seen.named && seen.height < exported && !spent(&seen.key))
-    }
-
-    /// Whether that is too little to replace a notable part of a sum.
-    pub(super) fn is_whole(&self, sum_of: Piconero, exported: u64, spent: impl Fn(&Key32) -> bool) -> bool {
-        sum(self.spare(exported, spent)) * NOTABLE < u128::from(sum_of.0)
-    }
-
-    /// Whether it would be too little once everything is final and named.
-    pub(super) fn is_whole_when_ripe(&self, sum_of: Piconero, exported: u64) -> bool {
-        sum(self.spare(exported, |_| false).filter(|seen| seen.counts || !seen.ripens)) * NOTABLE
-            < u128::from(sum_of.0)
+    /// have that paid out again. Signing data signs for all that the wallet had, final or not, and for nothing that came later.
+    pub(super) fn beside(&self, could: impl Fn(&Seen) -> bool) -> Piconero {
+        let beside = sum(self.seen.iter().filter(|seen| !seen.named && could(seen)));
+        Piconero(u64::try_from(beside).unwrap_or(u64::MAX))
     }
 
     /// What must not be forgotten: outputs that count and hold more than a payout may leave, with their transactions.
@@ -241,7 +234,6 @@ impl Engine {
         let view = |output: &IncomingTransfer| {
             Some(Seen {
                 index: output.global_index,
-                height: output.block_height,
                 tx: output.tx_hash,
                 key: output.pubkey,
                 slot: slot_of(output)?,
@@ -358,7 +350,10 @@ pub(super) mod tests {
             seen: paid
                 .iter()
                 .zip(1..)
-                .map(|((slot, amount, _), n)| Seen { slot: *slot, ..output(n, amount.0, counted.contains(&n)) })
+                .map(|((slot, amount, _), n)| Seen {
+                    slot: *slot,
+                    ..output(n, amount.0, counted.contains(&n))
+                })
                 .collect(),
         };
         assert!(
@@ -391,7 +386,7 @@ pub(super) mod tests {
     /// An ordinary payment in a block of its own.
     pub fn seen(index: u64, key: Key32, amount: Piconero, counts: bool, named: bool) -> Seen {
         let (tx, slot) = (Hash32(key.0), Slot::Payment);
-        Seen { index, height: index, tx, key, slot, amount, counts, ripens: true, named }
+        Seen { index, tx, key, slot, amount, counts, ripens: true, named }
     }
 
     fn output(index: u64, amount: u64, named: bool) -> Seen {
@@ -436,34 +431,6 @@ pub(super) mod tests {
             holding(vec![output(2, price - small, false), output(3, price, true), moved])
         };
         assert!(!copy(true).came_first(&contract) && !copy(false).came_first(&contract));
-    }
-
-    #[test]
-    fn nothing_is_signed_while_another_output_could_be_spent_in_place_of_one_that_is_divided() {
-        let contract = contract();
-        let price = contract.amount.0;
-        let none = |_: &Key32| false;
-        let sum = contract.amount;
-        let whole = |left: u64, exported| {
-            holding(vec![output(4, price, true), output(7, left, false)]).is_whole(sum, exported, none)
-        };
-        assert!(!whole(price, u64::MAX) && !whole(price, 8));
-        assert!(whole(price, 7), "signing data from before does not sign for it");
-        // Dust stops nobody.
-        assert!(whole(price / 64 - 1, u64::MAX) && !whole(price / 64 + 1, u64::MAX));
-        // What is not final yet can be signed for. It is waited for; a miner's reward would be waited for in vain.
-        for ripens in [true, false] {
-            let young = Seen { counts: false, ripens, ..output(7, price, false) };
-            let holding = holding(vec![output(4, price, true), young.clone()]);
-            assert!(
-                !holding.is_whole(sum, u64::MAX, none)
-                    && holding.is_whole(sum, u64::MAX, |key| *key == young.key)
-            );
-            assert_eq!(holding.is_whole_when_ripe(sum, u64::MAX), ripens);
-        }
-        assert!(
-            !holding(vec![output(4, price, true), output(7, price, false)]).is_whole_when_ripe(sum, u64::MAX)
-        );
     }
 
     #[test]

@@ -5,19 +5,21 @@
 //!
 //! What comes after the payout goes back in the same way ([`super::returns`]).
 
+use std::collections::BTreeSet;
+
 use aegis_common::address::AddressKind;
 use aegis_common::amount::Piconero;
 use aegis_common::escrow::contract::Contract;
 use aegis_common::escrow::outcome::Outcome;
 use aegis_common::escrow::payout::{self, PayoutError, Share};
 use aegis_common::escrow::statement::Act;
-use aegis_common::hash::Hash32;
+use aegis_common::hash::{Hash32, Key32};
 use aegis_common::time::Timestamp;
 use aegis_common::wire::escrow::PayoutView;
 
 use super::EngineError;
 use super::desk::Held;
-use super::hindrance::{Hindrance, hindrance};
+use super::hindrance::{Hindrance, hindrance, hindrance_to_return};
 use super::holdings::Holdings;
 use super::proposal::{Cost, Terms};
 use super::returns::bounded;
@@ -75,9 +77,18 @@ impl Engine {
         }
         if is_late {
             let shares = payout::returned(&held.book.contract, &holdings.received)?;
-            if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares, &holdings).await? {
+            if let Some(asks) = self.hinders_return(held, &mut session, &view, &shares).await? {
                 return Ok(asks);
             }
+            let spent = self.spent(held).await?;
+            let given =
+                Piconero::sum(shares.iter().map(|share| share.amount)).ok_or(PayoutError::NotPayable)?;
+            let beside =
+                hindrance_to_return(&held.book, &held.view.deposits, &view, &holdings, (given, &spent));
+            if let Some(hindrance) = beside {
+                return self.hindered(held, session, &view, hindrance).await;
+            }
+            held.book.beside = Piconero::ZERO;
             let contract = bounded(&held.book.contract, self.estimate(&shares, &holdings).await?);
             let agreed = Agreed { outcome: None, contract, shares };
             return self.sign(held, session, &view, &agreed, &holdings).await;
@@ -91,14 +102,48 @@ impl Engine {
             let why = "the server leaves out what was signed for before, and may be paid out already";
             return Err(Fault::Payout(why.to_owned()).into());
         }
-        match hindrance(&held.book, &held.view.deposits, &view, &holdings) {
-            Some(Hindrance::Asks(why)) => return Ok(Progress::Asks(why)),
-            Some(Hindrance::Anew) => return self.sync(held, session, &view, next(view.attempt)?).await,
-            None => {}
+        if let Some(hindrance) = hindrance(&held.book, &held.view.deposits, &view, &holdings) {
+            return self.hindered(held, session, &view, hindrance).await;
         }
         let shares = payout::shares(&held.book.contract, &holdings.received, outcome, authority)?;
         let agreed = Agreed { outcome: Some(outcome), contract: held.book.contract.clone(), shares };
         self.sign(held, session, &view, &agreed, &holdings).await
+    }
+
+    async fn hindered(
+        &self,
+        held: &mut Held<'_>,
+        session: Session<'_>,
+        view: &PayoutView,
+        hindrance: Hindrance,
+    ) -> Result<Progress, EngineError> {
+        match hindrance {
+            Hindrance::Asks(why) => Ok(Progress::Asks(why)),
+            Hindrance::Anew => self.sync(held, session, view, next(view.attempt)?).await,
+            Hindrance::Beside(sum) => {
+                // The question is kept: the answer is one to this sum.
+                held.book.beside = sum;
+                held.save()?;
+                Ok(Progress::Asks(format!(
+                    "beside what goes back your wallet sees {} XMR that the server does not name, unless an earlier return has spent it. \
+                     It could be spent in place of what goes back, which is then given back once more. Only if you know better: \
+                     aegis consent {} --give-back",
+                    sum.xmr(),
+                    held.book.contract.escrow_id
+                )))
+            }
+        }
+    }
+
+    /// What the proven payout has spent, and what this participant has signed for that its own node has.
+    async fn spent(&self, held: &Held<'_>) -> Result<BTreeSet<Key32>, EngineError> {
+        let mut spent: BTreeSet<Key32> = held.book.paid.iter().flat_map(|(_, keys)| keys.clone()).collect();
+        for signed in &held.book.payouts {
+            if self.daemon.has(signed.txid).await? {
+                spent.extend(&signed.spends);
+            }
+        }
+        Ok(spent)
     }
 
     /// A transaction that this participant signed for some of the same outputs and that is in the pool or on the chain, as its own
@@ -234,7 +279,8 @@ impl Engine {
                 let info = session.export().await?;
                 held.book.sync = Some((attempt, info.clone()));
                 // The wallet reads blocks by itself as well: what it had when it exported, it has now.
-                held.book.exported = Some(session.height().await?);
+                held.book.exported =
+                    Some(session.incoming().await?.into_iter().map(|output| output.pubkey).collect());
                 held.save()?;
                 info
             }

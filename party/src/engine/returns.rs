@@ -26,7 +26,6 @@ use aegis_common::wire::escrow::PayoutView;
 
 use super::EngineError;
 use super::desk::Held;
-use super::holdings::Holdings;
 use super::run::Engine;
 use super::setup::Progress;
 use crate::authority::{Authorised, authorised, funded_at_expiry};
@@ -45,7 +44,6 @@ impl Engine {
         session: &mut Session<'_>,
         returning: &PayoutView,
         shares: &[Share],
-        named: &Holdings,
     ) -> Result<Option<Progress>, EngineError> {
         let asks = |why: &str| {
             Ok(Some(Progress::Asks(format!("what came after the payout is not given back yet: {why}"))))
@@ -94,19 +92,6 @@ impl Engine {
         {
             let id = held.book.contract.escrow_id;
             return asks(&format!("it waits for your consent: aegis consent {id} --give-back"));
-        }
-        // A proposer could spend something else in place of what goes back, and have that given back again.
-        let spent =
-            |key: &Key32| claimed.1.contains(key) || held.book.payouts.iter().any(|s| s.spends.contains(key));
-        let exported =
-            if held.book.role == returning.proposer { 0 } else { held.book.exported(returning.attempt) };
-        let given = Piconero::sum(shares.iter().map(|share| share.amount)).unwrap_or_default();
-        if !has_agreed(&held.book, returning, shares) && !named.is_whole(given, exported, spent) {
-            let id = held.book.contract.escrow_id;
-            return asks(&format!(
-                "your wallet sees more than the server names, which could be spent in its place. Only if you know better: aegis \
-                 consent {id} --give-back"
-            ));
         }
         // From now on no other is believed: a signature rests on it.
         if held.book.paid.is_none() {
